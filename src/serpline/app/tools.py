@@ -28,14 +28,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def http_client(settings: Settings) -> HttpClient:
     """Make the HTTP client. Refuse a host map or test CA if a real provider is configured."""
-    bases = [
-        settings.scaleserp_base_url,
-        settings.youtube_base_url,
-        settings.dataforseo_base_url,
-        settings.pdl_base_url,
-        settings.wikidata_base_url,
-        settings.llm_base_url,
-    ]
+    bases = [getattr(settings, f"{name}_base_url") for name in sorted(settings.providers)]
     if settings.net_host_map or settings.net_test_ca:
         real = [base for base in bases if urlsplit(base).hostname not in _LOOPBACK]
         if real:
@@ -46,7 +39,7 @@ def http_client(settings: Settings) -> HttpClient:
     return HttpClient(
         host_map=settings.net_host_map,
         test_ca=settings.net_test_ca,
-        trusted_bases=[base for base in bases if base],
+        trusted_bases=bases,
     )
 
 
@@ -86,6 +79,7 @@ async def open_tools(settings: Settings, database: Database, clock: Clock) -> As
 
 
 def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
+    available = settings.providers
     pdl_key = settings.pdl_api_key.get_secret_value()
     llm = LlmClient(
         settings.llm_base_url, settings.llm_api_key.get_secret_value(), settings.llm_model, clock
@@ -101,11 +95,13 @@ def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
             settings.scaleserp_base_url, settings.scaleserp_api_key.get_secret_value(), clock
         ),
         "pdl": PdlClient(base_url=settings.pdl_base_url, api_key=pdl_key, now=clock.now)
-        if pdl_key
+        if "pdl" in available
         else None,
         "wikidata": WikidataClient(
             base_url=settings.wikidata_base_url, contact=settings.wikidata_contact, now=clock.now
-        ),
+        )
+        if "wikidata" in available
+        else None,
         "youtube": YouTubeClient(
             base_url=settings.youtube_base_url,
             api_key=settings.youtube_api_key.get_secret_value(),
@@ -113,5 +109,5 @@ def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
         ),
         "pages": PageClient(now=clock.now),
         "llm": llm,
-        "owner_llm": llm if settings.has_llm else None,
+        "owner_llm": llm if "llm" in available else None,
     }

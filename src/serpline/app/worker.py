@@ -13,6 +13,7 @@ from serpline.app.services import Services, open_services
 from serpline.app.tools import check_configuration, open_tools
 from serpline.core.settings import Settings
 from serpline.domain.names import PhaseName
+from serpline.domain.providers import SET_UP
 from serpline.notifications.notifier import Notifier
 from serpline.phases.base import Phase
 from serpline.phases.registry import all_phases
@@ -43,6 +44,7 @@ async def run_worker(
         database, clock = services.database, services.clock
         before_settle = nothing_to_flush
         tools: Tools | None = None
+        providers = frozenset(SET_UP) if phases else settings.providers
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
             async with database.transaction() as conn:
@@ -54,6 +56,7 @@ async def run_worker(
             heartbeat_seconds=settings.worker_heartbeat_seconds,
             dead_after_seconds=settings.worker_dead_after_seconds,
             before_giving_back=before_settle,
+            providers=providers,
         )
         timer = Timer(
             database,

@@ -50,7 +50,7 @@ from serpline.domain.names import (
     PhaseName,
     PipelineMode,
 )
-from serpline.domain.phases import PHASE_DEPENDENCIES
+from serpline.domain.phase_inputs import needed_by
 from serpline.domain.schedules import BackfillKind
 
 TESTING_KEYWORDS = 5
@@ -177,7 +177,7 @@ class PipelineConfig(ConfigModel):
             )
         if self.inputs_from is None:
             for phase in self.phases:
-                missing = [need for need in PHASE_DEPENDENCIES[phase] if need not in self.phases]
+                missing = [need for need in needed_by(phase) if need not in self.phases]
                 if missing:
                     raise UserError(
                         f"phases: {phase} needs {missing[0]}, which is not chosen: choose it too,"

@@ -36,6 +36,10 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _base_url_or_off(value: str) -> str:
+    return _base_url(value) if value else value
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 _EMPTY = SecretStr("")
 _DAY_SECONDS = 86_400.0
@@ -65,7 +69,10 @@ class Settings(BaseSettings):
     dataforseo_password: SecretStr = _EMPTY
     pdl_base_url: BaseUrl = "https://api.peopledatalabs.com"
     pdl_api_key: SecretStr = _EMPTY
-    wikidata_base_url: BaseUrl = "https://query.wikidata.org"
+    # Wikidata needs no key. An empty URL turns it off.
+    wikidata_base_url: Annotated[str, AfterValidator(_base_url_or_off)] = (
+        "https://query.wikidata.org"
+    )
     wikidata_contact: str = "https://example.org/contact"
     llm_base_url: BaseUrl = "https://api.openai.com"
     llm_api_key: SecretStr = _EMPTY
@@ -119,6 +126,19 @@ class Settings(BaseSettings):
         """Whether a language model is set up: OpenAI's with a key, or any other server."""
         own = urlsplit(self.llm_base_url).hostname != "api.openai.com"
         return own or bool(self.llm_api_key.get_secret_value())
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """The providers that are set up. No other is called."""
+        is_set_up = {
+            "scaleserp": self.scaleserp_api_key.get_secret_value(),
+            "dataforseo": self.dataforseo_login and self.dataforseo_password.get_secret_value(),
+            "pdl": self.pdl_api_key.get_secret_value(),
+            "wikidata": self.wikidata_base_url,
+            "youtube": self.youtube_api_key.get_secret_value(),
+            "llm": self.has_llm,
+        }
+        return frozenset(name for name, value in is_set_up.items() if value)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:

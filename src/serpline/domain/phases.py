@@ -1,4 +1,4 @@
-"""A run's lanes and their dependencies, as pure functions."""
+"""A run's lanes, their order and what each of them needs, as pure functions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
+from serpline.domain.phase_inputs import PHASE_INPUTS
 from serpline.domain.states import ENDED_LANES, LaneStatus, RunStatus
 
+# The order of the phases. ``PHASE_INPUTS`` has what each of them needs.
 PHASE_DEPENDENCIES: Mapping[str, Sequence[str]] = {
     "keyword_metrics": [],
     "serp_collection": ["keyword_metrics"],
@@ -18,13 +20,8 @@ PHASE_DEPENDENCIES: Mapping[str, Sequence[str]] = {
     "dsi_calculation": ["content_analysis", "company_enrichment_youtube"],
 }
 
-
-# Phases whose results others use but can do without. They run in the order above and block none.
-ENRICHING = frozenset({PhaseName.KEYWORD_METRICS})
-# Waits for the end of enriching lanes, because figures are computed once.
-_READS_ENRICHING = frozenset({PhaseName.DSI_CALCULATION})
-# The longest time that an enriching lane delays others. Search results are of a day, volumes of a
-# month.
+# The longest time that volumes delay searches, which do not read them. Search results are of a
+# day, volumes of a month.
 ORDER_SECONDS_MAX = 300.0
 
 
@@ -43,7 +40,8 @@ class LaneKey(NamedTuple):
         return self == _COMBINED
 
 
-_COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
+_ALL = ContentType.ALL
+_COMBINED = LaneKey(PhaseName.DSI_CALCULATION, _ALL)
 
 
 def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
@@ -59,23 +57,31 @@ def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
     return [*lanes, _COMBINED]
 
 
-def needs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
-    """The lanes that must end before ``lane`` starts: of its content type, or for all types."""
+def lanes_before(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
+    """The lanes that end before ``lane`` starts: of its content type, or for all types."""
+    return _lanes_of_phases(lane, map(PhaseName, PHASE_DEPENDENCIES[lane.phase]), lanes)
+
+
+def inputs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
+    """The lanes whose results ``lane`` reads: of its content type, or for all types."""
+    return _lanes_of_phases(lane, PHASE_INPUTS[lane.phase].reads, lanes)
+
+
+def _lanes_of_phases(
+    lane: LaneKey, phases: Iterable[PhaseName], lanes: Collection[LaneKey]
+) -> list[LaneKey]:
     if lane.is_combined:
         return [key for key in lanes if key.phase is lane.phase and key != lane]
-    needed = [PhaseName(name) for name in PHASE_DEPENDENCIES[lane.phase]]
-    candidates = [
-        LaneKey(phase, kind) for phase in needed for kind in (lane.content_type, ContentType.ALL)
-    ]
-    return [key for key in candidates if key in lanes]
+    found = [LaneKey(phase, kind) for phase in phases for kind in (lane.content_type, _ALL)]
+    return [key for key in found if key in lanes]
 
 
 def dependents_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
-    """Every lane that needs ``lane``, directly or through others, in the order of ``lanes``."""
+    """Every lane that reads ``lane``, directly or through others, in the order of ``lanes``."""
     found = {lane}
     ordered = []
     for key in lanes:
-        if key not in found and found.intersection(needs_of(key, lanes)):
+        if key not in found and found.intersection(inputs_of(key, lanes)):
             found.add(key)
             ordered.append(key)
     return ordered
@@ -127,33 +133,41 @@ def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
 
 
 def start_or_block(
-    lane: LaneView, states: Mapping[LaneKey, LaneStatus], run_seconds: float = 0.0
+    lane: LaneView,
+    states: Mapping[LaneKey, LaneStatus],
+    run_seconds: float = 0.0,
+    lack: str | None = None,
 ) -> LaneEvent | None:
-    """Start or block a pending lane, or None if it has to wait.
+    """Start, skip or block a pending lane, or return None if it has to wait.
 
-    An enriching lane blocks no lane. Other lanes wait for it until the run is
-    ``ORDER_SECONDS_MAX`` old; the DSI waits until it ends.
+    ``lack``: why none of its providers can be called (``phase_inputs.lack_of``). It is then skipped
+    at once, or blocked if no figure can do without it. Only such a lane blocks others: all other
+    lanes enrich, and what failed in them is unknown in the figures. A lane waits for those before
+    it and for those that it reads. Volumes delay searches until the run is ``ORDER_SECONDS_MAX``
+    old.
     """
-    needs = {need: states[need] for need in needs_of(lane.key, states)}
-    broken = [
-        need
-        for need, status in needs.items()
-        if status in (LaneStatus.FAILED, LaneStatus.BLOCKED) and need.phase not in ENRICHING
-    ]
+    if lack is not None:
+        is_needed = PHASE_INPUTS[lane.key.phase].is_needed
+        return LaneEvent(lane, "block" if is_needed else "skip", lack)
+    reads = {key: states[key] for key in inputs_of(lane.key, states)}
     if lane.key.is_combined:
-        if any(status not in ENDED_LANES for status in needs.values()):
+        if any(status not in ENDED_LANES for status in reads.values()):
             return None
         # The combined figure covers the types that were computed; without any it has no meaning.
-        if LaneStatus.COMPLETED in needs.values():
+        if LaneStatus.COMPLETED in reads.values():
             return LaneEvent(lane, "start")
         return LaneEvent(lane, "block", "no content type has a DSI")
+    broken = [
+        f"{key} {status}"
+        for key, status in reads.items()
+        if status in (LaneStatus.FAILED, LaneStatus.BLOCKED) and PHASE_INPUTS[key.phase].is_needed
+    ]
     if broken:
-        return LaneEvent(lane, "block", " and ".join(f"{n} {states[n]}" for n in broken))
-    if lane.key.phase in _READS_ENRICHING:
-        needs |= {key: status for key, status in states.items() if key.phase in ENRICHING}
-    elif run_seconds > ORDER_SECONDS_MAX:
-        needs = {key: status for key, status in needs.items() if key.phase not in ENRICHING}
-    if all(status in ENDED_LANES for status in needs.values()):
+        return LaneEvent(lane, "block", " and ".join(broken))
+    waits = {key: states[key] for key in lanes_before(lane.key, states)}
+    if run_seconds > ORDER_SECONDS_MAX:
+        waits = {key: s for key, s in waits.items() if key.phase is not PhaseName.KEYWORD_METRICS}
+    if all(status in ENDED_LANES for status in (waits | reads).values()):
         return LaneEvent(lane, "start")
     return None
 
@@ -169,14 +183,18 @@ def uncollected(lanes: Iterable[LaneView], ratios: Mapping[ContentType, float]) 
 
 
 def ending_of(states: Mapping[LaneKey, LaneStatus]) -> RunStatus | None:
-    """The run's final status, or None until every lane has ended."""
+    """The run's final status, or None until every lane has ended.
+
+    Lanes that were skipped were not chosen, or have no provider. A run of which nothing else is
+    left has failed.
+    """
     if any(status not in ENDED_LANES for status in states.values()):
         return None
-    asked = [key for key, status in states.items() if status is not LaneStatus.SKIPPED]
-    last_phase = asked[-1].phase if asked else None
+    worked = [key for key, status in states.items() if status is not LaneStatus.SKIPPED]
+    last_phase = worked[-1].phase if worked else None
     last = [status for key, status in states.items() if key.phase == last_phase]
     if LaneStatus.COMPLETED not in last:
-        return RunStatus.FAILED if asked else RunStatus.COMPLETED
+        return RunStatus.FAILED if states else RunStatus.COMPLETED
     if any(s in (LaneStatus.FAILED, LaneStatus.BLOCKED) for s in states.values()):
         return RunStatus.COMPLETED_WITH_ERRORS
     return RunStatus.COMPLETED

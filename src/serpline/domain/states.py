@@ -33,8 +33,8 @@ class LaneStatus(StrEnum):
 
     *pending* until its dependencies are met, then *running* until its last chunk is done. It ends
     *completed* (also with nothing to do), *failed* (too few items succeeded), *skipped* (not
-    requested), *blocked* (a lane that it needs failed or was blocked) or *cancelled* (with its
-    run).
+    requested, or without a provider), *blocked* (the searches that it needs failed, or cannot be
+    made) or *cancelled* (with its run).
     """
 
     PENDING = "pending"
@@ -179,6 +179,8 @@ LANE_MACHINE: Machine[LaneStatus] = {
     (LaneStatus.FAILED, "retry"): LaneStatus.PENDING,
     (LaneStatus.BLOCKED, "retry"): LaneStatus.PENDING,
     (LaneStatus.COMPLETED, "retry"): LaneStatus.PENDING,
+    # Of a phase whose provider was not set up.
+    (LaneStatus.SKIPPED, "retry"): LaneStatus.PENDING,
     (LaneStatus.CANCELLED, "retry"): LaneStatus.PENDING,
 }
 

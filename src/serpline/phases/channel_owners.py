@@ -34,10 +34,12 @@ async def owners(
 
     ``channels``: by id, from ``inputs.channels``. Empty if no model is set up.
     """
-    if tools.owner_llm is None:
+    # Stored replies answer a recomputation, whatever is set up now.
+    llm = tools.llm if work.config.is_replay else tools.owner_llm
+    if llm is None:
         return {}
-    model = ModelCalls(tools, work, tools.owner_llm)
-    version = digest([tools.owner_llm.model, OWNER.version])[:32]
+    model = ModelCalls(tools, work, llm)
+    version = digest([llm.model, OWNER.version])[:32]
     keys = {f"{version} {channel_id}": channel_id for channel_id in channels}
     claims = await claim_missing(work, KIND, keys)
     found: dict[str, str | Outcome] = {

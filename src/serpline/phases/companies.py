@@ -3,13 +3,16 @@
 The two company phases share it. One purchase per domain serves all lanes and runs; "unknown" is an
 answer and is stored too. An answer's age counts from its purchase. A text that is not a domain name
 belongs to no company and is not looked up.
+
+If People Data Labs refuses the key or has no credits left, a company that Wikidata knows is taken
+from there. The other domains fail with the first error, because Wikidata knows few companies.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +21,7 @@ from serpline.analysis.countries import country_code
 from serpline.analysis.industries import industry_of
 from serpline.domain.companies import Company, is_domain_name
 from serpline.domain.errors import CallRefused, ProviderError
-from serpline.domain.outcomes import Outcome
+from serpline.domain.outcomes import NotStored, Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
 from serpline.phases.freshness import bought_since
@@ -79,6 +82,7 @@ async def profiles(
         return domain, bought.get(domain)
 
     unknown: list[str] = []
+    refused: dict[str, ProviderError] = {}
     unbought: list[str] = []
     async with aclosing(as_done(ask_pdl, claims.to_fetch, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
@@ -86,6 +90,8 @@ async def profiles(
                 yield domain, DatedProfile(answer, work.clock.now())
             elif answer is None:
                 unknown.append(domain)
+            elif isinstance(answer, ProviderError) and answer.permanent and tools.wikidata:
+                refused[domain] = answer
             else:
                 unbought.append(domain)
                 yield domain, work.retries.outcome_for(domain, answer)
@@ -96,38 +102,62 @@ async def profiles(
     await release_claims(work, KIND, unbought)
     async for pair in _ask_wikidata(tools, work, unknown):
         yield pair
+    async for pair in _ask_wikidata(tools, work, list(refused), refused):
+        yield pair
 
 
 async def _ask_wikidata(
-    tools: Tools, work: Work, domains: Sequence[str]
+    tools: Tools,
+    work: Work,
+    domains: Sequence[str],
+    refused: Mapping[str, ProviderError] = MappingProxyType({}),
 ) -> AsyncGenerator[tuple[str, DatedProfile | Outcome], None]:
+    """Ask about domains that People Data Labs does not know, or that it ``refused`` to look up.
+
+    Of a refused domain only a known company is an answer.
+    """
     if not domains:
+        return
+    if tools.wikidata is None:
+        # Not stored: Wikidata may be set up later. Its reply costs People Data Labs nothing.
+        await release_claims(work, KIND, domains)
+        for domain in domains:
+            if work.config.is_replay:
+                yield domain, NotStored(domain, "wikidata is off")
+            else:
+                yield domain, DatedProfile({}, work.clock.now())
         return
     languages = await run_transaction(
         work, lambda conn: projects.market_languages(conn, work.chunk.run_id)
     )
     for call in tools.wikidata.companies_by_domains(domains, languages):
         queried: list[str] = call.identity["domains"]
+
+        def payloads(found: Mapping[str, Any], queried: Sequence[str] = queried) -> dict[str, Any]:
+            rows = readable_rows(queried, found)
+            return {key: row for key, row in rows.items() if row or key not in refused}
+
         try:
             answers = await tools.buy(
                 work,
                 call,
                 KIND,
-                partial(readable_rows, queried),
+                payloads,
                 freshness="reference",
                 ttl_seconds=_ttl_seconds(work),
             )
         except (ProviderError, CallRefused) as error:
             await release_claims(work, KIND, queried)
             for domain in queried:
-                yield domain, work.retries.outcome_for(domain, error)
+                yield domain, work.retries.outcome_for(domain, refused.get(domain, error))
             continue
         await release_claims(work, KIND, [domain for domain in queried if domain not in answers])
         for domain in queried:
             if domain in answers:
                 yield domain, DatedProfile(answers[domain], work.clock.now())
             else:
-                yield domain, work.retries.outcome_for(domain, unreadable("wikidata", domain))
+                why = refused.get(domain) or unreadable("wikidata", domain)
+                yield domain, work.retries.outcome_for(domain, why)
 
 
 def _ttl_seconds(work: Work) -> float:

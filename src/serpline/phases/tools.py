@@ -42,8 +42,9 @@ CLAIM_CHECK_SECONDS = 1.0
 class Tools:
     """The clients and the guard.
 
-    ``pdl`` is None without a key: Wikidata is then the only source of companies. ``owner_llm`` is
-    None if no language model is set up: channels without a website then have no owner.
+    ``pdl`` is None without a key, ``wikidata`` if it is off: the other is then the only source of
+    companies. ``owner_llm`` is None if no language model is set up: channels without a website then
+    have no owner. Other providers are called by phases that have no work without them.
 
     ``call_concurrency`` bounds a chunk's simultaneous calls. ``webhook_base`` is the base URL at
     which providers reach us, or None. A running batch is polled every ``batch_poll_seconds``. A
@@ -57,7 +58,7 @@ class Tools:
     dataforseo: DataForSeoClient
     scaleserp: ScaleSerpClient
     pdl: PdlClient | None
-    wikidata: WikidataClient
+    wikidata: WikidataClient | None
     youtube: YouTubeClient
     pages: PageClient
     llm: LlmClient

@@ -14,12 +14,13 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.domain.names import JobPriority
+from serpline.domain.providers import SET_UP
 from serpline.phases.base import LeaseCheck
 from serpline.store.database import (
     Connection,
@@ -45,8 +46,13 @@ class Lifeline:
         heartbeat_seconds: float,
         dead_after_seconds: float,
         before_giving_back: Callable[[], Awaitable[None]] | None = None,
+        providers: Collection[str] = tuple(SET_UP),
     ) -> None:
-        """``before_giving_back`` returns once every paid reply is durable."""
+        """``before_giving_back`` returns once every paid reply is durable.
+
+        ``providers``: those that this worker can call.
+        """
+        self.providers = frozenset(providers)
         self._before_giving_back = before_giving_back
         self._database = database
         self._clock = clock
@@ -67,7 +73,9 @@ class Lifeline:
         """Register, send heartbeats until the block ends, then give every chunk back."""
         async with self._database.transaction() as conn:
             started = self._clock.monotonic()
-            self.worker_id = await workers.register(conn, socket.gethostname(), os.getpid())
+            self.worker_id = await workers.register(
+                conn, socket.gethostname(), os.getpid(), self.providers
+            )
         self._extend(started)
         # After a database outage a new worker may register before the surviving ones beat again.
         self._takeover_grace_until = started + self.dead_after_seconds

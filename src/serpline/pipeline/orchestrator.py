@@ -28,6 +28,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
+from serpline.pipeline.lacks import lacks_of_lanes
 from serpline.store import companies
 from serpline.store.database import (
     Connection,
@@ -42,6 +43,7 @@ from serpline.store.runs import events, items, planning, runs
 from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
+from serpline.store.runs.skipped import skipped_for
 
 log = get(__name__)
 
@@ -123,9 +125,13 @@ class PhaseOrchestrator:
                 missing = await self._uncollected(conn, run)
                 if missing and ending is RunStatus.COMPLETED:
                     ending = RunStatus.COMPLETED_WITH_ERRORS
+                skipped = await skipped_for(conn, run_id)
                 error = _error_of(states, missing)
+                if error is None and ending is RunStatus.FAILED:
+                    error = "; ".join(skipped)
                 await runs.change_run(conn, run_id, _ENDINGS[ending], self._clock.now(), error)
-                new_events.append(Event(f"run.{ending}", run_id, detail={"error": error}))
+                detail = {"error": error, "skipped": skipped}
+                new_events.append(Event(f"run.{ending}", run_id, detail=detail))
             await events.append(conn, new_events)
         for event in new_events:
             log.info(event.event_type, action=event.event_type, run=str(run_id), **event.detail)
@@ -142,7 +148,8 @@ class PhaseOrchestrator:
             # There may have been no worker for a while, and no timer has counted that gap yet.
             await clock_steps.extend_deadlines(conn)
             found = await runs.lanes(conn, run.id)
-        lanes = [await self._fail_if_expired(conn, lane) for lane in found]
+        lacks = await lacks_of_lanes(conn, config, found)
+        lanes = [await self._fail_if_hopeless(conn, lane, lacks) for lane in found]
         states = {lane.key: lane.status for lane in lanes}
         now = self._clock.now()
         run_seconds = (now - (run.started_at or now)).total_seconds()
@@ -153,20 +160,21 @@ class PhaseOrchestrator:
             if (
                 lane.status is LaneStatus.RUNNING
                 and not lane.planned
-                and self._is_past_deadline(lane)
+                and (why := self._hopeless(lane, lacks))
             ):
-                decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # never planned
+                decision = LaneEvent(lane, "fail", why)  # never planned
             elif lane.status is LaneStatus.RUNNING and lane.is_finished:
                 decision = settle(lane, config.of(lane.key.content_type).min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
-                decision = start_or_block(lane, states, run_seconds)
+                decision = start_or_block(lane, states, run_seconds, lacks.get(lane.key.phase))
             else:
                 decision = None
             if decision is None:
                 continue
             new_events.append(await self._apply(conn, run, decision))
             states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
-            if decision.event == "fail" and self._may_retry(run, lane):
+            can_retry = lane.key.phase not in lacks and self._may_retry(run, lane)
+            if decision.event == "fail" and can_retry:
                 new_events.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
         await lane_rows.set_deadlines(
@@ -185,12 +193,18 @@ class PhaseOrchestrator:
         ratios = {kind: config.of(kind).min_collected_ratio for kind in config.content_types}
         return uncollected(read, ratios)
 
-    async def _fail_if_expired(self, conn: Connection, lane: LaneView) -> LaneView:
-        """Fail the unfinished items of a running lane whose deadline has passed."""
-        if lane.status is not LaneStatus.RUNNING or not self._is_past_deadline(lane):
+    async def _fail_if_hopeless(
+        self, conn: Connection, lane: LaneView, lacks: Mapping[PhaseName, str]
+    ) -> LaneView:
+        """Fail the unfinished items of a running lane past its deadline or without a provider."""
+        why = self._hopeless(lane, lacks)
+        if lane.status is not LaneStatus.RUNNING or why is None:
             return lane
-        failed = await planning.fail_unfinished(conn, lane.id, DEADLINE_REASON)
+        failed = await planning.fail_unfinished(conn, lane.id, why)
         return replace(lane, failed=lane.failed + failed, chunks_done=lane.chunks, is_planned=True)
+
+    def _hopeless(self, lane: LaneView, lacks: Mapping[PhaseName, str]) -> str | None:
+        return DEADLINE_REASON if self._is_past_deadline(lane) else lacks.get(lane.key.phase)
 
     def _is_past_deadline(self, lane: LaneView) -> bool:
         return lane.deadline_at is not None and lane.deadline_at <= self._clock.now()

@@ -4,7 +4,7 @@ Every method is one transaction: a state change and its wake-up commit together.
 work to finish. ``by``: the person who acts, for the run's events.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,8 @@ from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineM
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
 from serpline.pipeline import replaced_runs
+from serpline.pipeline.lacks import startable
+from serpline.pipeline.retryable import check_not_pruned, is_retryable, matches
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
 from serpline.store import projects
@@ -165,24 +167,30 @@ class PipelineService:
         item: str | None = None,
         by: str | None = None,
     ) -> Retried:
-        """Retry an ended run: its failed and blocked lanes, or a phase, or one item.
+        """Retry an ended run: its failed, blocked and skipped lanes, or a phase, or one item.
 
-        Failed items become pending with zero attempts; successful items stay. Lanes that depend on
-        a retried lane plan new items only. A DSI lane is recomputed. A cancelled run continues
-        where it stopped. Raises ``UserError`` if there is nothing to retry, or if the items of a
-        lane to be planned again were pruned: it would buy its data a second time.
+        Failed items become pending with zero attempts; successful items stay. Lanes that read a
+        retried lane plan new items only. A DSI lane is recomputed. A lane that was skipped without
+        a provider starts if one is set up now. A cancelled run continues where it stopped. Raises
+        ``UserError`` if there is nothing to retry, or if the items of a lane to be planned again
+        were pruned: it would buy its data a second time.
         """
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
             if run.status not in ENDED_RUNS:
                 raise UserError(f"run {run_id} is {run.status}: only an ended run can be retried")
             views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
-            chosen = [lane for lane in views.values() if _matches(lane, phase, content_type)]
+            config = PipelineConfig.from_json(run.config)
+            able = await startable(conn, config, views.values())
+            chosen = [lane for lane in views.values() if matches(lane, phase, content_type)]
             if item is not None:
                 holders = await planning.lanes_where_failed(conn, run_id, item)
                 chosen = [lane for lane in chosen if lane.id in holders]
             else:
-                chosen = [lane for lane in chosen if _is_retryable(lane, by_name=phase is not None)]
+                named = phase is not None
+                chosen = [
+                    lane for lane in chosen if lane.key in able or is_retryable(lane, by_name=named)
+                ]
             stopped = {key for key, lane in views.items() if lane.status is LaneStatus.CANCELLED}
             if not chosen and (item is not None or phase is not None or not stopped):
                 raise UserError(
@@ -194,8 +202,8 @@ class PipelineService:
             names = []
             pruned = await pruned_lanes(conn, run_id)
             for key, lane in views.items():
-                if key in reopened and lane.status is not LaneStatus.SKIPPED:
-                    _check_not_pruned(run_id, lane, pruned)
+                if key in reopened and (lane.status is not LaneStatus.SKIPPED or key in able):
+                    check_not_pruned(run_id, lane, pruned)
                     await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
                     names.append(str(key))
             await runs.change_run(conn, run_id, "retry", self._clock.now())
@@ -266,27 +274,6 @@ class PipelineService:
             await planning.reopen_failed(conn, lane.id, item)
         elif item is None and lane.status is LaneStatus.FAILED:
             await planning.reopen_failed(conn, lane.id)
-
-
-def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
-    return (phase is None or lane.key.phase is phase) and (
-        content_type is None or lane.key.content_type is content_type
-    )
-
-
-def _is_retryable(lane: LaneView, *, by_name: bool) -> bool:
-    # A lane that completed with some failures is retried only by name.
-    stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.CANCELLED)
-    return lane.status in stopped or (by_name and lane.status is LaneStatus.COMPLETED)
-
-
-def _check_not_pruned(run_id: UUID, lane: LaneView, pruned: Collection[int]) -> None:
-    # Computing again costs nothing, so the DSI lane may be planned again.
-    if lane.id in pruned and lane.key.phase is not PhaseName.DSI_CALCULATION:
-        raise UserError(
-            f"run {run_id}: the items of {lane.key} were pruned, so it cannot be retried without"
-            " buying again what it has; start a new run"
-        )
 
 
 async def _locked(conn: Connection, run_id: UUID) -> RunRow:

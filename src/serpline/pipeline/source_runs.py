@@ -14,7 +14,8 @@ from serpline.config.lanes import LaneSettings
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
-from serpline.domain.phases import PHASE_DEPENDENCIES, LaneView
+from serpline.domain.phase_inputs import needed_by
+from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_RUNS, LaneStatus
 from serpline.store.database import Connection
 from serpline.store.runs import runs
@@ -62,11 +63,11 @@ def _check_phases(
     lanes: list[LaneView],
     sources: Mapping[str, UUID],
 ) -> None:
-    """Refuse a source run that lacks a needed phase: figures would be incomplete unnoticed."""
+    """Refuse a source run without a phase that a chosen one cannot work without."""
     available = {lane.key.phase for lane in lanes if lane.status is not LaneStatus.SKIPPED}
     available |= {phase for phase in PhaseName if sources[phase] != run_id}
     for phase in config.phases:
-        for need in map(PhaseName, PHASE_DEPENDENCIES[phase]):
+        for need in needed_by(phase):
             if need not in config.phases and need not in available:
                 raise UserError(f"{named}: {phase} needs {need}, which was not part of that run")
 

@@ -22,6 +22,7 @@ from serpline.core.logging import described, get
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
+from serpline.domain.phase_inputs import lack_of
 from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
@@ -174,7 +175,12 @@ class ChunkWorker:
         self, phase: Phase, work: Work, items: list[ItemRow], *, suspect: bool
     ) -> AsyncGenerator[Outcome, None]:
         chunk = work.chunk
-        if chunk.crashes >= CRASHES_MAX:
+        lack = lack_of(chunk.lane.phase, self._lifeline.providers)
+        if lack is not None and not work.config.is_replay:
+            # Another worker has the key, or ``advance`` ends the lane.
+            log.warning("chunk.left", action="chunk.left", chunk=chunk.id, reason=lack)
+            work.check_again(self._clock.now() + timedelta(seconds=SNOOZE_SECONDS))
+        elif chunk.crashes >= CRASHES_MAX:
             error = f"the work crashed {chunk.crashes} times; last error: {chunk.last_error}"
             for row in items:
                 yield Reject(row.item, ErrorCategory.INTERNAL, error)

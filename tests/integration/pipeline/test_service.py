@@ -94,7 +94,7 @@ async def test_phases_not_asked_for_are_skipped(harness: Harness, keywords: int)
     [
         (PipelineConfig(landscape="nowhere"), "landscape='nowhere'"),
         (PipelineConfig(inputs_from=UUID(int=7)), "inputs_from=00000000"),
-        (PipelineConfig(phases=(SERP,)), "inputs_from"),
+        (PipelineConfig(phases=(DSI,)), "inputs_from"),
     ],
 )
 async def test_a_run_that_could_do_nothing_is_refused(
@@ -107,13 +107,13 @@ async def test_a_run_that_could_do_nothing_is_refused(
 
 
 LAST = (DSI,)
-BEFORE = (PhaseName.KEYWORD_METRICS, SERP)
+BEFORE = (PhaseName.KEYWORD_METRICS,)
 
 
 @pytest.mark.parametrize(
     ("source_keys", "keys", "message"),
     [
-        ({"phases": BEFORE}, {"phases": LAST}, "dsi_calculation needs content_analysis"),
+        ({"phases": BEFORE}, {"phases": LAST}, "dsi_calculation needs serp_collection"),
         ({"content_types": (NEWS,)}, {"phases": LAST, "content_types": (VIDEO,)}, "has no video"),
         ({"keyword_limit": 3}, {"phases": LAST, "keyword_limit": 4}, "keyword_limit=4: inputs_"),
         ({}, {"phases": ()}, "nothing would be read from it"),

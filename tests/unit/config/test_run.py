@@ -333,13 +333,13 @@ def test_phases_are_chosen_in_manual_mode_only() -> None:
 @pytest.mark.parametrize(
     "phases",
     [
-        (PhaseName.SERP_COLLECTION,),
+        (PhaseName.CONTENT_ANALYSIS,),
         (PhaseName.KEYWORD_METRICS, PhaseName.DSI_CALCULATION),
-        (PhaseName.KEYWORD_METRICS, PhaseName.SERP_COLLECTION, PhaseName.CONTENT_ANALYSIS),
+        (PhaseName.SERP_COLLECTION, PhaseName.COMPANY_ENRICHMENT_YOUTUBE),
     ],
 )
 def test_inputs_of_unchosen_phases_come_from_a_named_run(phases: tuple[PhaseName, ...]) -> None:
-    """A chosen phase whose dependency is not chosen needs ``inputs_from``."""
+    """A chosen phase whose needed input is not chosen needs ``inputs_from``."""
     with pytest.raises(UserError, match="inputs_from"):
         PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL)
     config = PipelineConfig(phases=phases, inputs_from=RUN)
@@ -348,9 +348,17 @@ def test_inputs_of_unchosen_phases_come_from_a_named_run(phases: tuple[PhaseName
     )
 
 
-def test_phases_that_need_nothing_else_need_no_run() -> None:
-    """Chosen phases with all their dependencies need no source run, in any order."""
-    phases = (PhaseName.SERP_COLLECTION, PhaseName.KEYWORD_METRICS)
+@pytest.mark.parametrize(
+    "phases",
+    [
+        (PhaseName.SERP_COLLECTION,),
+        (PhaseName.KEYWORD_METRICS,),
+        (PhaseName.DSI_CALCULATION, PhaseName.SERP_COLLECTION),
+        (PhaseName.CONTENT_ANALYSIS, PhaseName.SERP_COLLECTION),
+    ],
+)
+def test_phases_that_need_nothing_else_need_no_run(phases: tuple[PhaseName, ...]) -> None:
+    """Chosen phases with all that they need take no source run, in any order."""
     assert PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL).inputs_from is None
 
 

@@ -8,22 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
+from serpline.domain.phase_inputs import PHASE_INPUTS, lack_of, needed_by
 from serpline.domain.phases import (
     PHASE_DEPENDENCIES,
     LaneKey,
     LaneView,
     dependents_of,
     ending_of,
+    inputs_of,
+    lanes_before,
     lanes_of,
-    needs_of,
     settle,
     start_or_block,
 )
+from serpline.domain.providers import SET_UP
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 
 SUBSETS = [kinds for n in (1, 2, 3) for kinds in combinations(SEARCHED_TYPES, n)]
 METRICS = LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
+ENRICHING = [phase for phase in PhaseName if not PHASE_INPUTS[phase].is_needed]
 
 
 def view(key: LaneKey = METRICS, status: LaneStatus = LaneStatus.PENDING, **n: int) -> LaneView:
@@ -79,20 +83,41 @@ def test_a_run_has_the_lanes_of_its_types(kinds: tuple[ContentType, ...]) -> Non
 
 
 @pytest.mark.parametrize("kinds", SUBSETS)
-def test_needs_stay_within_a_type_and_come_first(kinds: tuple[ContentType, ...]) -> None:
-    """A lane needs its phase's dependencies of its own type, and they come before it."""
+def test_the_order_stays_within_a_type(kinds: tuple[ContentType, ...]) -> None:
+    """A lane follows its phase's dependencies of its own type, which are listed before it."""
     lanes = lanes_of(kinds)
     for index, key in enumerate(lanes[:-1]):
-        needs = needs_of(key, lanes)
-        assert [need.phase for need in needs] == PHASE_DEPENDENCIES[key.phase]
-        assert {need.content_type for need in needs} <= {key.content_type, ContentType.ALL}
-        assert all(lanes.index(need) < index for need in needs)
+        before = lanes_before(key, lanes)
+        assert [each.phase for each in before] == PHASE_DEPENDENCIES[key.phase]
+        for each in (*before, *inputs_of(key, lanes)):
+            assert each.content_type in (key.content_type, ContentType.ALL)
+            assert lanes.index(each) < index
     typed = [LaneKey(PhaseName.DSI_CALCULATION, kind) for kind in kinds]
-    assert needs_of(COMBINED, lanes) == typed
+    assert lanes_before(COMBINED, lanes) == inputs_of(COMBINED, lanes) == typed
+
+
+@pytest.mark.parametrize("phase", PhaseName)
+def test_a_phase_reads_only_what_the_order_puts_before_it(phase: PhaseName) -> None:
+    """What a phase reads precedes it, and a needed input's own needs are among its needs."""
+    before: set[str] = set()
+    following = [str(phase)]
+    while following:
+        following = [name for each in following for name in PHASE_DEPENDENCIES[each]]
+        before.update(following)
+    assert before.issuperset(PHASE_INPUTS[phase].reads)
+    needed = needed_by(phase)
+    assert {each for need in needed for each in needed_by(need)} <= {*needed}
+
+
+def test_only_searches_are_needed() -> None:
+    """A figure can do without every phase but the searches."""
+    needed = [phase for phase in PhaseName if PHASE_INPUTS[phase].is_needed]
+    assert needed == [PhaseName.SERP_COLLECTION, PhaseName.DSI_CALCULATION]
+    assert needed_by(PhaseName.DSI_CALCULATION) == [PhaseName.SERP_COLLECTION]
 
 
 def test_dependents_are_found_through_others() -> None:
-    """All later lanes of its type depend on it. Of other types only the combined DSI does."""
+    """All later lanes of its type read searches. Of other types only the combined DSI does."""
     lanes = lanes_of(SEARCHED_TYPES)
     serp = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
     behind = dependents_of(serp, lanes)
@@ -104,7 +129,8 @@ def test_dependents_are_found_through_others() -> None:
         "dsi_calculation/news",
         "dsi_calculation/all",
     }
-    assert dependents_of(METRICS, lanes) == lanes[1:]
+    figures = [key for key in lanes if key.phase is PhaseName.DSI_CALCULATION]
+    assert dependents_of(METRICS, lanes) == figures
     assert dependents_of(COMBINED, lanes) == []
 
 
@@ -184,14 +210,56 @@ def test_a_blocked_lane_names_its_reason() -> None:
     assert (decision.event, decision.reason) == ("block", "serp_collection/news failed")
 
 
-def test_volumes_are_no_condition_for_searches() -> None:
-    """Searches are made and figures computed even if volumes fail. The run's status shows it."""
+@given(st.sets(st.sampled_from(ENRICHING), min_size=1))
+def test_what_enriches_blocks_nothing(failing: set[PhaseName]) -> None:
+    """Figures are computed whatever fails but searches. The run's status shows it."""
     lanes = lanes_of([ContentType.NEWS])
-    states = end_lanes(lanes, lambda k: LaneStatus.FAILED if k == METRICS else LaneStatus.COMPLETED)
-    assert {key for key, status in states.items() if status is not LaneStatus.COMPLETED} == {
-        METRICS
-    }
+    states = end_lanes(
+        lanes, lambda k: LaneStatus.FAILED if k.phase in failing else LaneStatus.COMPLETED
+    )
+    assert {key.phase for key, s in states.items() if s is not LaneStatus.COMPLETED} == failing
     assert ending_of(states) is RunStatus.COMPLETED_WITH_ERRORS
+
+
+@given(st.sets(st.sampled_from(ENRICHING)))
+def test_what_has_no_provider_is_skipped_and_no_error(unset: set[PhaseName]) -> None:
+    """Lanes without a provider are skipped with the reason, and the run completes."""
+    states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
+    for key in states:
+        if key.phase in unset:
+            decision = start_or_block(view(key), states, lack="no key")
+            assert decision is not None
+            assert (decision.event, decision.reason) == ("skip", "no key")
+            states[key] = LaneStatus.SKIPPED
+    assert ending_of(states) is RunStatus.COMPLETED
+
+
+def test_searches_without_a_provider_are_blocked() -> None:
+    """Without searches there are no figures, so the run fails."""
+    lanes = lanes_of([ContentType.NEWS])
+    search = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
+    decision = start_or_block(view(search), dict.fromkeys(lanes, LaneStatus.PENDING), lack="no key")
+    assert decision is not None
+    assert (decision.event, decision.reason) == ("block", "no key")
+    states = end_lanes(lanes, lambda k: LaneStatus.BLOCKED if k == search else LaneStatus.COMPLETED)
+    assert ending_of(states) is RunStatus.FAILED
+
+
+@pytest.mark.parametrize("phase", [phase for phase in PhaseName if PHASE_INPUTS[phase].providers])
+def test_a_reason_names_the_settings_and_what_is_missing(phase: PhaseName) -> None:
+    """One of a phase's providers is enough. Without any, the reason names them and the loss."""
+    row = PHASE_INPUTS[phase]
+    assert all(lack_of(phase, [provider]) is None for provider in row.providers)
+    reason = lack_of(phase, set(SET_UP).difference(row.providers))
+    assert reason is not None
+    assert "SERPLINE_" in reason
+    assert reason.endswith(row.without)
+
+
+def test_a_run_of_which_nothing_could_be_done_has_failed() -> None:
+    """A run whose chosen phases were all skipped without a provider did nothing."""
+    states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.SKIPPED)
+    assert ending_of(states) is RunStatus.FAILED
 
 
 def test_slow_volumes_delay_figures_and_briefly_searches() -> None:
@@ -229,9 +297,9 @@ def test_a_failed_news_lane_blocks_news_only() -> None:
 def test_without_any_dsi_the_run_has_failed() -> None:
     """If no lane of the last phase completed, the run failed."""
     lanes = lanes_of(SEARCHED_TYPES)
-    analysis = PhaseName.CONTENT_ANALYSIS
+    searches = PhaseName.SERP_COLLECTION
     states = end_lanes(
-        lanes, lambda k: LaneStatus.FAILED if k.phase is analysis else LaneStatus.COMPLETED
+        lanes, lambda k: LaneStatus.FAILED if k.phase is searches else LaneStatus.COMPLETED
     )
     assert states[COMBINED] is LaneStatus.BLOCKED
     assert ending_of(states) is RunStatus.FAILED

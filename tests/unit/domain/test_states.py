@@ -47,7 +47,7 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "skip": ("pending", "skipped"),
         "block": ("pending", "blocked"),
         "cancel": ("pending running", "cancelled"),
-        "retry": ("failed blocked completed cancelled", "pending"),
+        "retry": ("failed blocked completed skipped cancelled", "pending"),
     },
     "item": {
         "begin": ("pending retry_wait", "processing"),

@@ -4,10 +4,12 @@ A worker is alive while its heartbeat is fresh or its session holds the advisory
 Both must be gone before its chunks are taken over. All times are the database's.
 """
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import text
 
+from serpline.domain.providers import SET_UP
 from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import IDLE_LIMIT, Connection
 
@@ -23,13 +25,31 @@ _END_SESSIONS = text(
 )
 
 
-async def register(conn: Connection, host: str, pid: int) -> int:
-    """Insert a worker; returns its id."""
+async def register(
+    conn: Connection, host: str, pid: int, providers: Collection[str] = tuple(SET_UP)
+) -> int:
+    """Insert a worker that can call ``providers``; returns its id."""
     rows = await conn.execute(
-        text("INSERT INTO workers (host, pid) VALUES (:host, :pid) RETURNING id"),
-        {"host": host, "pid": pid},
+        text(
+            "INSERT INTO workers (host, pid, providers) VALUES (:host, :pid, :providers)"
+            " RETURNING id"
+        ),
+        {"host": host, "pid": pid, "providers": sorted(providers)},
     )
     return int(rows.scalar_one())
+
+
+async def available_providers(conn: Connection) -> frozenset[str] | None:
+    """Return the providers that at least one worker can call; None if there is no worker.
+
+    A worker counts until it has ended or was declared dead, however old its heartbeat is: after a
+    suspension of the machine all of them are old.
+    """
+    rows = await conn.execute(
+        text("SELECT unnest(array_append(providers, '')) FROM workers WHERE ended_at IS NULL")
+    )
+    found = set(rows.scalars())
+    return frozenset(found - {""}) if found else None
 
 
 async def hold_lock(conn: Connection, worker_id: int) -> bool:

@@ -120,6 +120,8 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("application_name", Text, nullable=False, server_default=SESSION_NAME),
+    # The providers that it can call: which are set up in its settings.
+    Column("providers", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("started_at", Instant, nullable=False, server_default=NOW),
     Column("heartbeat_at", Instant, nullable=False, server_default=NOW),
     Column("ended_at", Instant),

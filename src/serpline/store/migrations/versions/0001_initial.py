@@ -592,6 +592,7 @@ def upgrade() -> None:
             server_default=sa.text("current_setting('application_name')"),
             nullable=False,
         ),
+        sa.Column("providers", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
