@@ -1,6 +1,6 @@
 """A run's lanes, their order and what each of them needs, as pure functions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -78,10 +78,23 @@ def _lanes_of_phases(
 
 def dependents_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
     """Every lane that reads ``lane``, directly or through others, in the order of ``lanes``."""
+    return _after(lane, lanes, inputs_of)
+
+
+def lanes_after(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
+    """Every lane that waits for ``lane``, directly or through others, in the order of ``lanes``."""
+    return _after(lane, lanes, lanes_before)
+
+
+def _after(
+    lane: LaneKey,
+    lanes: Collection[LaneKey],
+    before: Callable[[LaneKey, Collection[LaneKey]], list[LaneKey]],
+) -> list[LaneKey]:
     found = {lane}
     ordered = []
     for key in lanes:
-        if key not in found and found.intersection(inputs_of(key, lanes)):
+        if key not in found and found.intersection(before(key, lanes)):
             found.add(key)
             ordered.append(key)
     return ordered

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from serpline.domain.phases import LaneKey, dependents_of
+from serpline.domain.phases import LaneKey, lanes_after
 from serpline.domain.states import BreakerState, LaneStatus, RunStatus
 
 
@@ -223,7 +223,7 @@ def _still_waits(group: ChunkGroup, reason: WaitReason, facts: RunFacts) -> bool
 def _wait(reason: WaitReason, groups: Sequence[ChunkGroup], facts: RunFacts) -> Wait:
     cause, subject = reason.cause, reason.subject
     steps = {group.lane for group in groups}
-    needing = {later for step in steps for later in dependents_of(step, list(facts.lanes))}
+    needing = {later for step in steps for later in lanes_after(step, list(facts.lanes))}
     batches = [batch for batch in facts.batches if batch.lane in steps]
     is_queue = cause is WaitCause.PROVIDER_QUEUE
     breaker = facts.breakers.get(subject) if cause is WaitCause.BREAKER else None

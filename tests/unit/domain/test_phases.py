@@ -16,6 +16,7 @@ from serpline.domain.phases import (
     dependents_of,
     ending_of,
     inputs_of,
+    lanes_after,
     lanes_before,
     lanes_of,
     settle,
@@ -131,6 +132,7 @@ def test_dependents_are_found_through_others() -> None:
     }
     figures = [key for key in lanes if key.phase is PhaseName.DSI_CALCULATION]
     assert dependents_of(METRICS, lanes) == figures
+    assert lanes_after(METRICS, lanes) == lanes[1:]
     assert dependents_of(COMBINED, lanes) == []
 
 
