@@ -31,6 +31,7 @@ from sqlalchemy import text
 
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
+from serpline.domain.results import Figure, Ranking
 from serpline.domain.states import StateStatus
 from serpline.store import projects
 from serpline.store.database import Connection, Database
@@ -38,6 +39,8 @@ from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.results import combined, inputs, scores
 from serpline.store.results.collection import collection
+from serpline.store.results.reading import stream
+from serpline.store.results.selection import Selection
 from serpline.store.runs import chunks, items, planning, plans, releases, settling, workers
 from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.settling import Settlement
@@ -158,8 +161,14 @@ async def all_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
     return [row async for row in scores.scores(conn, run_id)]
 
 
-async def best_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
-    return [row async for row in scores.scores(conn, run_id, market="US", best=7)]
+async def rankings(conn: Connection, run_id: UUID, *companies: str) -> Sequence[Any]:
+    of_run = Selection(run_id=run_id, companies=companies)
+    return [row async for row in stream(conn, Ranking, of_run, order=Ranking.ORDER)]
+
+
+async def best_figures(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    us = Selection(run_id=run_id, markets=("US",))
+    return [row async for row in stream(conn, Figure, us, order=Figure.ORDER, per_place=7)]
 
 
 RESULTS = KEYWORDS * DEPTH
@@ -170,16 +179,13 @@ ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
 READS = {
     "results": Read(RESULTS, 6 * ROWS, results),
     "collected": Read(KEYWORDS, 10 * KEYWORDS, collected),
-    "rankings": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.rankings(conn, run, limit=ROWS)),
-    "rankings of a company": Read(
-        KEYWORDS,
-        6 * ROWS,
-        lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
-    ),
+    "rankings": Read(RESULTS, 6 * ROWS, rankings),
+    "rankings of a company": Read(1, 6 * ROWS, lambda conn, run: rankings(conn, run, "oc21.com")),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
     # Eight for the figures and their companies, three for the channels of some.
     "scores": Read(RESULTS, (8 + 3) * RESULTS, all_scores),
-    "the best scores": Read(7, (8 + 3) * RESULTS, best_scores),
+    # As the scores; the profiles of two phases, and the order.
+    "the best figures": Read(7, (9 + 3) * RESULTS, best_figures),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
         FEW,

@@ -160,7 +160,7 @@ def test_a_channel_without_an_owner_is_named_by_its_title(shown: Shown) -> None:
 
 def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     """The three shares follow from the exported inputs; the combined DSI has none."""
-    rows = shown.json("dsi", "show", "--metric", "sov", "--market", "US", "--json")
+    rows = shown.json("sov", "--market", "US", "--json")
     assert {row["content_type"] for row in rows} == set(TYPES)
     best = next(row for row in rows if row["content_type"] == "organic")
     records = [
@@ -181,12 +181,12 @@ def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     }
     own, everyone = percents[best["domain"]], percents[""]
     assert page["volume"] > 0
-    assert best["traffic_share"] == pytest.approx(sum(own) / sum(everyone))
+    assert best["share_of_results"] == pytest.approx(sum(own) / sum(everyone))
     assert best["share_of_first"] == pytest.approx(max(own) / curve["percents"][0])
     assert best["share_of_volume"] == pytest.approx(sum(own) / 100)
-    table = shown.run_command("dsi", "show", "--metric", "sov", "--limit", "1").stdout.decode()
-    assert f"{best['traffic_share']:.4f}" in table
-    refused = shown.run_command("dsi", "show", "--metric", "sov", "--content-type", "all")
+    table = shown.run_command("sov", "--limit", "1").stdout.decode()
+    assert f"{best['share_of_results']:.4f}" in table
+    refused = shown.run_command("sov", "--content-type", "all")
     assert (refused.returncode, refused.stdout) == (2, b"")
 
 

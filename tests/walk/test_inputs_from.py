@@ -1,6 +1,7 @@
 """A run of chosen phases uses the results of an earlier run, which may do so itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
@@ -9,10 +10,13 @@ from harness.world import World, open_world
 
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.results import Ranking
 from serpline.domain.states import RunStatus
 from serpline.pipeline.report import run_report
 from serpline.store import projects
-from serpline.store.results import combined, scores
+from serpline.store.results import combined
+from serpline.store.results.reading import stream
+from serpline.store.results.selection import Selection
 
 KEYWORDS = b"""keyword,market
 best espresso machine,PL
@@ -71,7 +75,8 @@ async def _computed(world: World, source: UUID, phases: Sequence[PhaseName]) -> 
 
 async def _rankings(world: World, run_id: UUID) -> list[dict[str, object]]:
     async with world.services.database.transaction() as conn:
-        rows = await scores.rankings(conn, run_id)
+        of_run = stream(conn, Ranking, Selection(run_id=run_id), order=Ranking.ORDER)
+        rows = [{**asdict(row), "run_id": None} async for row in of_run]
     assert {row["state"] for row in rows} == {"ranked"}
     return rows
 

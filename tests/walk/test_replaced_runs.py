@@ -6,8 +6,11 @@ from pathlib import Path
 from harness.world import open_world
 
 from serpline.domain.names import ContentType
+from serpline.domain.results import Ranking
 from serpline.pipeline import trends
-from serpline.store.results import combined, scores, snapshots
+from serpline.store.results import combined, snapshots
+from serpline.store.results.reading import stream
+from serpline.store.results.selection import Selection
 
 KEYWORDS = b"""keyword,market
 best espresso machine,PL
@@ -64,9 +67,9 @@ async def test_a_late_snapshot_is_marked(database_url: str, tmp_path: Path) -> N
             (changes, *_) = await trends.between(conn, late, None, ContentType.NEWS)
             assert (changes["run_before"], changes["late_for_before"]) == (before, None)
             assert (changes["run_after"], changes["late_for_after"]) == (late, slot)
-            rows = await scores.rankings(conn, late)
-            assert {row["late_for"] for row in rows} == {slot}
-            assert {row["late_for"] for row in await scores.rankings(conn, before)} == {None}
+            for run_id, given_slot in ((late, slot), (before, None)):
+                rows = stream(conn, Ranking, Selection(run_id=run_id))
+                assert {row.late_for async for row in rows} == {given_slot}
         config = (await world.get(late)).config
         given = {**config, "backfill": {"kind": "recompute", "run_id": str(late)}}
         again = await world.run(**given)

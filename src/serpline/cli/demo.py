@@ -38,6 +38,7 @@ from serpline.domain.keywords import KeywordReport, iter_keywords
 from serpline.robustness.policies import equal_rates
 
 if TYPE_CHECKING:
+    from serpline.domain.results import Ranking
     from serpline.simulator import Simulator
 
 WORKERS = 2
@@ -130,7 +131,7 @@ def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:
 
 async def _demo(
     setup: DemoSetup, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> "tuple[dict[str, Any], list[Ranking]]":
     from serpline.api.app import create_app
     from serpline.app.services import open_services
     from serpline.cli.demo_audit import audit

@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from serpline.cli.costs import amount
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.cli.tables import Column, Sign, show_table
+from serpline.domain.results import Ranking
 from serpline.store.database import Database
 
 COMPANIES_SHOWN = 10
@@ -22,41 +24,45 @@ _RANKINGS_READ_MAX = 5_000
 _TYPES = ("organic", "news", "video")
 
 
-async def best_rankings(database: Database, run_id: UUID) -> list[dict[str, Any]]:
+async def best_rankings(database: Database, run_id: UUID) -> list[Ranking]:
     """Top results per content type of one keyword: in most types, with the highest volume."""
-    from serpline.store.results import scores
+    from serpline.store.results import reading
 
-    async with database.transaction() as conn:
-        found = await scores.rankings(conn, run_id, limit=_RANKINGS_READ_MAX)
-    ranked = [row for row in found if row["state"] == "ranked"]
+    of_run = reading.Selection(run_id=run_id)
+    async with (
+        database.transaction() as conn,
+        aclosing(
+            reading.stream(conn, Ranking, of_run, order=Ranking.ORDER, limit=_RANKINGS_READ_MAX)
+        ) as rows,
+    ):
+        ranked = [row async for row in rows if row.state == "ranked"]
     if not ranked:
         return []
     types: dict[tuple[str, str], set[str]] = {}
     volumes: dict[tuple[str, str], int] = {}
     for row in ranked:
-        pair = (row["keyword"], row["market"])
-        types.setdefault(pair, set()).add(row["content_type"])
-        volumes[pair] = row["search_volume"] or 0
+        pair = (row.keyword, row.market)
+        types.setdefault(pair, set()).add(row.content_type)
+        volumes[pair] = row.search_volume or 0
     chosen = max(types, key=lambda pair: (len(types[pair]), volumes[pair]))
     taken: Counter[str] = Counter()
     kept = []
     for row in ranked:
-        if (row["keyword"], row["market"]) == chosen:
-            taken[row["content_type"]] += 1
-            if taken[row["content_type"]] <= RANKS_SHOWN_PER_TYPE:
+        if (row.keyword, row.market) == chosen:
+            taken[row.content_type] += 1
+            if taken[row.content_type] <= RANKS_SHOWN_PER_TYPE:
                 kept.append(row)
     return kept
 
 
 def show(
-    report: dict[str, Any], rankings: Sequence[dict[str, Any]], directory: Path, *, embedded: bool
+    report: dict[str, Any], rankings: Sequence[Ranking], directory: Path, *, embedded: bool
 ) -> None:
     """Print the report to stdout."""
     show_report(report)
     _show_dsi(report["dsi"])
     if rankings:
-        title = f"Rankings of {rankings[0]['keyword']!r} in {rankings[0]['market']}"
-        show_rankings(rankings, ("content_type", "position", "company", "title"), title=title)
+        show_rankings(rankings, f"Rankings of {rankings[0].keyword!r} in {rankings[0].market}")
         typer.echo()
     _show_costs(report)
     typer.echo(demo_audit.summary_line(report["audit"]))
@@ -64,7 +70,7 @@ def show(
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
     typer.echo()
     demo_schedule.show_schedule(report["demo_schedule"])
-    named = [f"rankings --keyword {shlex.quote(row['keyword'])}" for row in rankings[:1]]
+    named = [f"rankings --keyword {shlex.quote(row.keyword)}" for row in rankings[:1]]
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
     for command in (

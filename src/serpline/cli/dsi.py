@@ -2,64 +2,36 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
+from serpline.cli import figures
 from serpline.cli.common import (
-    JsonFlag,
     RunOption,
     file_error,
     print_message,
     print_spool,
     run,
     services,
-    spool_list,
 )
-from serpline.cli.dsi_formats import WRITERS, Format, Writer, format_source
+from serpline.cli.dsi_formats import WRITERS, Format, Writer
 from serpline.cli.runs import find_run
-from serpline.cli.tables import show_table
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 
 app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
+app.command("show")(figures.show)
 
 TypeOption = Annotated[
     ContentType | None, typer.Option(help="Only this content type; all: combined.")
 ]
 MarketOption = Annotated[str | None, typer.Option(help="Only this market: its code.")]
-
-
-class Metric(StrEnum):
-    """Columns of ``dsi show``: the DSI, or the share of voice by three denominators."""
-
-    DSI = "dsi"
-    SOV = "sov"
-
-
-# The share of results equals the DSI's traffic share.
-_COLUMNS: Mapping[Metric, Mapping[str, str]] = {
-    Metric.DSI: {
-        name: name
-        for name in (
-            "dsi", "coverage", "collected", "traffic_share", "relevance", "relevance_basis",
-            "curve", "sources",
-        )
-    },
-    Metric.SOV: {
-        "share_of_results": "traffic_share",
-        "share_of_first": "share_of_first",
-        "share_of_volume": "share_of_volume",
-        "collected": "collected",
-        "curve": "curve",
-    },
-}  # fmt: skip
 
 
 @asynccontextmanager
@@ -68,36 +40,21 @@ async def _rows(
     given: str | None,
     content_type: ContentType | None,
     market: str | None,
-    *,
-    best: int | None = None,
-    metric: Metric = Metric.DSI,
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """Stream a run's figures, the highest first."""
     from serpline.pipeline.report import dsi_rows
     from serpline.store.results import scores
 
     code = None
-    is_sov = metric is Metric.SOV
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(services(ctx))
         found = await find_run(opened, given, scored=True)
         conn = await stack.enter_async_context(opened.database.transaction())
         if market is not None:
             code = require_market(market, await scores.scored_markets(conn, found), found)
-        reading = dsi_rows(
-            conn,
-            found,
-            content_type=content_type,
-            market=code,
-            best=best,
-            by="traffic_share" if is_sov else "dsi",
-        )
+        reading = dsi_rows(conn, found, content_type=content_type, market=code)
         rows = await stack.enter_async_context(aclosing(reading))
-        yield (
-            {"run_id": found, **row}
-            async for row in rows
-            if not (is_sov and row["content_type"] == ContentType.ALL)
-        )
+        yield ({"run_id": found, **row} async for row in rows)
 
 
 def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
@@ -111,72 +68,21 @@ def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
     return code
 
 
-@app.command()
-def show(
-    ctx: typer.Context,
-    run_id: RunOption = None,
-    content_type: TypeOption = None,
-    market: MarketOption = None,
-    metric: Annotated[Metric, typer.Option(help="dsi, or sov (share of voice).")] = Metric.DSI,
-    limit: Annotated[int, typer.Option(min=1, help="Companies per type, market and device.")] = 20,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show the companies with the highest DSI per content type, market and device (--json: all).
-
-    --metric sov shows the share of voice: of all results, of #1 everywhere, of all tracked volume.
-    """
-    if metric is Metric.SOV and content_type is ContentType.ALL:
-        raise UserError("--content-type all has no share of voice: choose organic, news or video")
-    if as_json:
-        spool, _ = _spool_figures(spool_list, ctx, run_id, content_type, market, metric=metric)
-        print_spool(spool)
-        return
-
-    async def read() -> list[dict[str, Any]]:
-        given = (ctx, run_id, content_type, market)
-        async with _rows(*given, best=limit, metric=metric) as rows:
-            return [row async for row in rows]
-
-    kept = run(read())
-    labels = ["content_type", "market", "device", "company", "domain"]
-    columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
-    table = [[_format_figure(name, row) for name in columns.values()] for row in kept]
-    title = "Share of voice" if metric is Metric.SOV else "DSI"
-    # Name the run: the default is the latest one, which may be a test of five keywords.
-    title += f" of run {kept[0]['run_id']}" if kept else ""
-    show_table(list(columns), table, title=f"{title}; –: unknown")
-
-
 def _spool_figures(
     write: Writer,
     ctx: typer.Context,
     run_id: str | None,
     content_type: ContentType | None,
     market: str | None,
-    *,
-    metric: Metric = Metric.DSI,
 ) -> tuple[Spool, int]:
     """Write all figures of a run into a spool; return it and their number."""
     spool = Spool()
 
     async def written() -> int:
-        async with _rows(ctx, run_id, content_type, market, metric=metric) as rows:
+        async with _rows(ctx, run_id, content_type, market) as rows:
             return await write(rows, spool)
 
     return spool, run(written())
-
-
-def _format_figure(name: str, row: Mapping[str, Any]) -> Any:
-    """Format a figure. Shares get four decimals: with two, small ones would be 0."""
-    if name == "collected":
-        return f"{row['keywords_collected']} of {row['keywords_planned']}"
-    if name == "sources":
-        return "; ".join(format_source(each, id_length=8) for each in row["sources"])
-    value = row[name]
-    shares = (
-        "coverage", "traffic_share", "relevance", "dsi", "share_of_first", "share_of_volume"
-    )  # fmt: skip
-    return f"{value:.4f}" if name in shares and value is not None else value
 
 
 @app.command()

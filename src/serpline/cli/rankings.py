@@ -1,78 +1,128 @@
 """``serpline rankings``. Not collected, not ranked and ranked are three different states."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import (
-    JsonFlag,
-    RunOption,
-    print_json,
-    print_message,
-    require_utf8,
-    run,
-    services,
-)
-from serpline.cli.companies import company_domain
-from serpline.cli.runs import find_run
-from serpline.cli.tables import show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, require_utf8, run, services
+from serpline.cli.selecting import FilterOptions, choose_run, filtered, heading, varying
+from serpline.cli.tables import Column, Sign, relation_style, show_table
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import keyword_key
+
+if TYPE_CHECKING:
+    from serpline.domain.results import Ranking, Run
+    from serpline.store.database import Connection
+    from serpline.store.results.selection import Selection
 
 LIMIT_MAX = 5_000_000
+_ORDER = ("keyword", "market", "content_type", "device", "rank")
 
 
+@filtered
 def rankings(
     ctx: typer.Context,
-    run_id: RunOption = None,
+    filters: FilterOptions,
     keyword: Annotated[
         str | None, typer.Option(callback=require_utf8, help="Only this keyword.")
     ] = None,
-    company: Annotated[str | None, typer.Option(help="Only this company: its domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of rows.")] = 200,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show rankings by keyword, market, content type and device."""
-    domain = company_domain(company) if company else None
+    """Show who ranks where: a row per result, by keyword, market, content type and device.
 
-    async def read() -> list[dict[str, Any]]:
-        from serpline.store.results import scores
+    A planned search without a result has a row too: not ranked, or not collected. With one
+    --company, so has each search in which that company does not rank.
+    """
 
-        async with services(ctx) as opened:
-            found = await find_run(opened, run_id)
-            async with opened.database.transaction() as conn:
-                rows = await scores.rankings(
-                    conn,
-                    found,
-                    keyword=keyword_key(keyword) if keyword else None,
-                    company=domain,
-                    limit=limit + 1,
-                )
-        if keyword and not rows:
-            # Every keyword of a run has rows; a keyword that was not collected has its state.
-            raise UserError(f"keyword {keyword!r}: run {found} has no such keyword")
-        if len(rows) > limit:
-            print_message(f"only the first {limit} rows are shown; --limit shows more")
-        return rows[:limit]
+    async def read() -> "tuple[Run, list[Ranking]]":
+        from serpline.domain.results import Ranking
 
-    found = run(read())
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            asked = filters.read(keyword=keyword)
+            selection, chosen = await choose_run(conn, Ranking, asked)
+            # One more than shown tells whether there are more.
+            async with aclosing(_rows(conn, selection, limit + 1)) as rows:
+                return chosen, [row async for row in rows]
+
+    chosen, rows = run(read())
+    if keyword and not rows:
+        # Every keyword of a run has rows; a keyword that was not collected has its state.
+        raise UserError(f"keyword {keyword!r}: run {chosen.run_id} has no such keyword")
+    if len(rows) > limit:
+        print_message(f"only the first {limit} rows are shown; --limit shows more")
     if as_json:
-        print_json(found)
+        print_json([asdict(row) for row in rows[:limit]])
+    else:
+        what = f"Rankings of {keyword!r}" if keyword else "Rankings"
+        show_rankings(rows[:limit], heading(what, chosen, rows))
+
+
+async def _rows(
+    conn: "Connection", selection: "Selection", limit: int
+) -> "AsyncGenerator[Ranking, None]":
+    from serpline.store.results import reading
+
+    if len(selection.companies) != 1:
+        async with aclosing(
+            reading.stream(conn, reading.Ranking, selection, order=_ORDER, limit=limit)
+        ) as found:
+            async for row in found:
+                yield row
         return
-    late = found[0]["late_for"] if found else None
-    show_rankings(found, title=f"Late snapshot for the slot {late:%Y-%m-%d %H:%M}" if late else "")
+    # The searches of one company: those in which it ranks, and all others with their state.
+    ranked: dict[tuple[Any, ...], list[Ranking]] = {}
+    async with aclosing(reading.stream(conn, reading.Ranking, selection, order=_ORDER)) as found:
+        async for row in found:
+            ranked.setdefault(_search(row), []).append(row)
+    searches = replace(selection, companies=(), relations=())
+    async with aclosing(
+        reading.stream(conn, reading.Serp, searches, order=_ORDER[:-1], limit=limit)
+    ) as planned:
+        async for search in planned:
+            for row in ranked.get(_search(search)) or [_without(search)]:
+                yield row
 
 
-COLUMNS = ("keyword", "market", "content_type", "device", "position", "company", "title")
+def _search(row: Any) -> tuple[Any, ...]:
+    return row.keyword_id, row.market, row.content_type, row.device
 
 
-def show_rankings(
-    found: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS, *, title: str = ""
-) -> None:
+def _without(search: Any) -> "Ranking":
+    """The row of a search in which the company does not rank."""
+    from serpline.domain.results import Ranking, columns_of
+
+    names = {each.name for each in columns_of(Ranking)}
+    shared = {name: value for name, value in asdict(search).items() if name in names}
+    missing = dict.fromkeys(names - shared.keys())
+    state = "not ranked" if search.state == "collected" else search.state
+    return Ranking(**{**missing, **shared, "state": state})
+
+
+def show_rankings(rows: "Sequence[Ranking]", title: str) -> None:
     """Print rankings as a table. Without a position, the column shows the state."""
-    rows = [
-        [row[name] if name != "position" else row["position"] or row["state"] for name in columns]
-        for row in found
+    places = varying(rows)
+    if len({row.keyword for row in rows}) > 1:
+        places = ["keyword", *places]
+    columns = [
+        *(Column(name.removeprefix("content_"), wraps=name == "keyword") for name in places),
+        Column("pos", wraps=False),
+        Column("company"),
+        Column("url", drop=1),
+        Column("title", drop=2),
+        Column("volume", drop=3, missing=Sign.UNKNOWN),
     ]
-    show_table(columns, rows, title=title)
+    cells = [
+        [
+            *(getattr(row, name) for name in places),
+            row.position or row.state,
+            row.company_name or row.company,
+            row.url,
+            row.title,
+            row.search_volume,
+        ]
+        for row in rows
+    ]
+    show_table(columns, cells, title=title, styles=[relation_style(row.relation) for row in rows])

@@ -12,6 +12,7 @@ from serpline.cli import (
     demo,
     doctor,
     dsi,
+    figures,
     jobs,
     keywords,
     markets,
@@ -79,6 +80,7 @@ app.add_typer(markets.app, name="markets")
 app.add_typer(companies.app, name="companies")
 app.command("rankings")(rankings.rankings)
 app.add_typer(dsi.app, name="dsi")
+app.command("sov")(figures.sov)
 app.command("trends")(trends.trends)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")

@@ -1,7 +1,7 @@
 """Filters as people write them, and the selection of rows that they mean."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -93,9 +93,20 @@ async def _run(
         return await find_run(conn, given)
     found = await reading.latest_run(conn, row, selection)
     if found is None:
-        others = " for these filters" if selection != EVERYTHING else ""
+        others = f" for {_described(filters)}" if selection != EVERYTHING else ""
         raise UserError(f"no run has {row.VIEW.replace('_', ' ')}{others} yet")
     return found
+
+
+def _described(filters: Filters) -> str:
+    """Name what was asked, for a person who sees that there is none."""
+    named = {each.name: getattr(filters, each.name) for each in fields(filters)[1:]}
+    texts = {
+        name: ", ".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in named.items()
+        if value not in (None, ())
+    }
+    return ", ".join(f"{name.replace('_', ' ')} {text!r}" for name, text in texts.items())
 
 
 def _known(what: str, values: Iterable[str], given: Collection[str]) -> tuple[str, ...]:

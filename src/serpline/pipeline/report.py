@@ -125,16 +125,14 @@ async def dsi_rows(
     *,
     content_type: str | None = None,
     market: str | None = None,
-    best: int | None = None,
-    by: scores.Order = "dsi",
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield a run's DSI with every component, strongest first.
 
     ``domain`` is a registrable domain or a channel's address; ``company`` is its company's name if
     known, else the same. ``sources`` gives the run and time of collection of each content type in
-    the figure. ``best`` limits the rows per content type, market and device. Rows are read lazily.
+    the figure. Rows are read lazily.
     """
-    found = scores.scores(conn, run_id, content_type=content_type, market=market, best=best, by=by)
+    found = scores.scores(conn, run_id, content_type=content_type, market=market)
     async with aclosing(found) as rows:
         async for row in rows:
             yield {

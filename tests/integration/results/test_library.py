@@ -88,7 +88,7 @@ def test_frames(project: serpline.Project) -> None:
 def test_filters(project: serpline.Project, asked: Asked, rows: int) -> None:
     """Filters are keywords, each with one value or several."""
     if rows == 0 and "until" not in asked:
-        with pytest.raises(serpline.UserError, match="no run has rankings for these filters yet"):
+        with pytest.raises(serpline.UserError, match="no run has rankings for tags 'brand' yet"):
             project.rankings(**asked).to_list()
     else:
         assert project.rankings(**asked).to_polars().height == rows

@@ -105,20 +105,15 @@ async def collected_at(
     return {key: at for key, at in found.items() if key in wanted}
 
 
-async def searched_types(
-    conn: Connection, run_id: UUID, *, include_skipped: bool = False
-) -> list[str]:
-    """Return the content types that a run searches, or whose searches it reads.
-
-    ``include_skipped``: also those whose search lane it skips.
-    """
+async def searched_types(conn: Connection, run_id: UUID) -> list[str]:
+    """Return the content types that a run searches, or whose searches it reads."""
     rows = await conn.execute(
         text(
             "SELECT content_type FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
             " AND phase_name = 'serp_collection'"
-            " AND (status <> 'skipped' OR source_run_id <> :run OR :include_skipped)"
+            " AND (status <> 'skipped' OR source_run_id <> :run)"
         ),
-        {"run": run_id, "include_skipped": include_skipped},
+        {"run": run_id},
     )
     found = {row.content_type for row in rows}
     return [str(kind) for kind in SEARCHED_TYPES if kind in found]

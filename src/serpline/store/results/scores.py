@@ -5,7 +5,7 @@ phase, the run whose results they read (``runs.source_runs``).
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause, text
@@ -13,8 +13,7 @@ from sqlalchemy import RowMapping, TextClause, text
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
 from serpline.store.frames import Repeated, read_frame
-from serpline.store.hash_joins import execute_hash_joined, stream_hash_joined
-from serpline.store.results.collection import PLANNED, late_for, searched_types
+from serpline.store.hash_joins import stream_hash_joined
 from serpline.store.runs.plans import SUBJECT
 from serpline.store.runs.runs import source_runs
 
@@ -144,18 +143,12 @@ async def delete_scores(conn: Connection, run_id: UUID, content_type: str) -> No
     )
 
 
-Order = Literal["dsi", "traffic_share"]
-# Unknown figures come last.
-_STRONGEST = "{by} DESC NULLS LAST, coverage DESC, company"
+# Known before unknown.
+_STRONGEST = "dsi DESC NULLS LAST, traffic_share DESC NULLS LAST, coverage DESC, company"
 _OF_RUN = """
     SELECT d.* FROM dsi_scores d WHERE d.run_id = :run
     AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))
     AND (CAST(:market AS text) IS NULL OR d.market = CAST(:market AS text))
-"""
-_BEST = """
-    SELECT * FROM (SELECT o.*, row_number() OVER (
-        PARTITION BY content_type, market, device ORDER BY {strongest}) AS place
-    FROM ({of_run}) o) ordered WHERE place <= :best
 """
 
 
@@ -165,26 +158,18 @@ async def scores(
     *,
     content_type: str | None = None,
     market: str | None = None,
-    best: int | None = None,
-    by: Order = "dsi",
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Stream a run's scores, the ``best`` of each content type, market and device.
-
-    Sorted by the figure ``by``, the highest first.
-    """
+    """Stream a run's scores, the highest first."""
     values = {
         **await source_runs(conn, run_id),
         "run": run_id,
         "type": content_type,
         "market": market,
-        "best": best,
     }
-    strongest = _STRONGEST.format(by=by)
-    chosen = _BEST.format(strongest=strongest, of_run=_OF_RUN) if best else _OF_RUN
     statement = text(
         f"""
         SELECT s.*, coalesce(c.name, p.display_name, p.name, y.title) AS company_name, c.relation
-        FROM ({chosen}) s
+        FROM ({_OF_RUN}) s
         LEFT JOIN (SELECT DISTINCT ON (domain) domain, name, display_name FROM company_profiles
             WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
             ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
@@ -192,7 +177,7 @@ async def scores(
         LEFT JOIN youtube_channels y ON y.run_id = :youtube_enrichment AND y.found
             AND '{CHANNEL_ADDRESS}' || y.channel_id = s.company
         LEFT JOIN companies c ON c.domain = s.company
-        ORDER BY content_type, market, device, {strongest}
+        ORDER BY content_type, market, device, {_STRONGEST}
         """
     )
     async with stream_hash_joined(conn, statement, values) as rows:
@@ -207,63 +192,3 @@ async def scored_markets(conn: Connection, run_id: UUID) -> list[str]:
         {"run": run_id},
     )
     return [row.market for row in rows]
-
-
-async def rankings(
-    conn: Connection,
-    run_id: UUID,
-    *,
-    keyword: str | None = None,
-    company: str | None = None,
-    limit: int = 200,
-) -> list[dict[str, Any]]:
-    """Return the rankings: one row per result, of a keyword (folded), of a company, or all.
-
-    ``company``: the owner of the result; for a video, the owner of its channel.
-
-    Every planned keyword × market × device × content type has a row: a search that was collected
-    without results is "not ranked", without a position; any other without results is "not
-    collected". ``late_for``: the slot that a late snapshot stands for.
-    """
-    sources = await source_runs(conn, run_id)
-    types = await searched_types(conn, run_id, include_skipped=True)
-    rows = await execute_hash_joined(
-        conn,
-        text(
-            f"""
-            SELECT r.keyword, r.market, r.content_type, r.device, s.position, s.url, s.title,
-                s.domain, s.company, m.search_volume, m.unknown_reason AS volume_unknown_reason,
-                CASE WHEN p.run_id IS NULL THEN 'not collected'
-                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
-                p.collected_at, CAST(:late_for AS timestamptz) AS late_for
-            FROM ({PLANNED}) r
-            LEFT JOIN serps p ON p.run_id = :serp_collection AND p.keyword_id = r.keyword_id
-                AND p.market = r.market AND p.device = r.device
-                AND p.content_type = r.content_type
-            LEFT JOIN (
-                SELECT s.*, coalesce(a.company, k.company) AS company
-                FROM serp_results s {_COMPANIES}
-                WHERE s.run_id = :serp_collection
-                AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
-                    (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
-            ) s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id AND s.market = p.market
-                AND s.content_type = p.content_type AND s.device = p.device
-                AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
-            LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
-                AND m.keyword_id = r.keyword_id AND m.market = r.market
-            WHERE CAST(:keyword AS text) IS NULL OR r.keyword_id =
-                (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text))
-            ORDER BY r.keyword, r.market, array_position(CAST(:types AS text[]), r.content_type),
-                r.device, s.rank LIMIT :limit
-            """
-        ),
-        {
-            **sources,
-            "types": types,
-            "keyword": keyword,
-            "company": company,
-            "limit": limit,
-            "late_for": await late_for(conn, run_id),
-        },
-    )
-    return [dict(row) for row in rows.mappings()]
