@@ -5,12 +5,13 @@ ARGS ?=
 # More test processes than cores: tests wait for processes and deadlines half of their time.
 JOBS ?= 4
 MERMAID := 12.3.0
+PYRIGHT := 1.1.414
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Keep bytecode: tests and campaigns start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check bench chaos docs lock clean
+.PHONY: setup demo test check bench chaos docs notebook lock clean
 
 setup: .venv/.installed
 
@@ -31,6 +32,7 @@ test: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/write_examples.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -48,13 +50,26 @@ chaos: setup
 	$(BIN)/python -m chaos $(ARGS)
 
 # The site of docs/, in build/site. A warning, such as a link that leads nowhere, is an error.
-docs: .venv-docs/.installed build/mermaid/mermaid.min.js
+# pyright checks the programs on our pages, as mypy does in 'make check'.
+docs: setup .venv-docs/.installed build/mermaid/mermaid.min.js
+	$(BIN)/python tools/write_examples.py
+	npm exec --yes --package=pyright@$(PYRIGHT) -- pyright
 	.venv-docs/bin/sphinx-build --nitpicky --fail-on-warning --quiet -c tools/site docs build/site
 	@echo "the first page is build/site/index.html"
 
 .venv-docs/.installed: tools/site/requirements.lock
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/site/requirements.lock
+	@touch $@
+
+# Execute docs/notebook.ipynb on the project in SERPLINE_DATA_DIR and store what it shows.
+notebook: .venv-notebook/.installed
+	.venv-notebook/bin/python tools/run_notebook.py
+
+.venv-notebook/.installed: tools/notebook.lock
+	@test -x .venv-notebook/bin/python || $(PYTHON) -m venv .venv-notebook
+	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/notebook.lock
+	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 # It draws the diagrams.
@@ -68,6 +83,7 @@ lock:
 	uv pip compile $(LOCKED) --group dev pyproject.toml -o requirements.lock
 	uv pip compile $(LOCKED) bench/peers.in -o bench/peers.lock
 	uv pip compile $(LOCKED) tools/site/requirements.in -o tools/site/requirements.lock
+	uv pip compile $(LOCKED) pyproject.toml tools/notebook.in -o tools/notebook.lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-docs build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench .venv-docs .venv-notebook build .mypy_cache .ruff_cache .pytest_cache

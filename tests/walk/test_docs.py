@@ -175,7 +175,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_site() -> None:
     """The contents of the site name every page of docs/."""
     listed = re.findall(r"^([\w/]+)$", _text(Path("docs/index.md")), re.MULTILINE)
-    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"index"}
+    files = (*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb"))
+    pages = {page.stem for page in files} - {"index"}
     assert sorted(listed) == sorted(pages | {"adr/README"})
 
 

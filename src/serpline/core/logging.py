@@ -93,10 +93,15 @@ def _escape_values(
     return {k: log_text(v) if isinstance(v, str) else v for k, v in event.items()}
 
 
-# For programs that import the package and configure no logging. structlog's default writes to
-# stdout, which is for JSON documents, and shows every frame's variables, including keys.
+# For programs that import the package and configure no logging, such as notebooks: warnings only.
+# structlog's default writes to stdout, which is for JSON documents, and shows every frame's
+# variables, including keys.
 if not structlog.is_configured():
-    structlog.configure(processors=_processors(json_lines=False), logger_factory=_TO_STDERR)
+    structlog.configure(
+        processors=_processors(json_lines=False),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=_TO_STDERR,
+    )
 
 
 def masked(text: str) -> str:

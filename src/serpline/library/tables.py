@@ -54,14 +54,13 @@ class AsyncTable(Generic[R]):
             return await reading.frame(conn, self._row, selection, order=self._row.ORDER)
 
     async def to_arrow(self) -> "pa.Table":
-        """Return an Arrow table. Needs ``pip install 'serpline[arrow]'``."""
-        _need("pyarrow", "arrow")
+        """Return an Arrow table. Needs the extra ``arrow``."""
+        _need("pyarrow", extra="arrow")
         return (await self.to_polars()).to_arrow()
 
     async def to_pandas(self) -> "pd.DataFrame":
-        """Return a pandas frame. Needs ``pip install 'serpline[pandas]'``."""
-        _need("pandas", "pandas")
-        _need("pyarrow", "pandas")
+        """Return a pandas frame. Needs the extra ``pandas``."""
+        _need("pandas", "pyarrow", extra="pandas")
         return (await self.to_polars()).to_pandas()
 
     async def export(
@@ -106,11 +105,11 @@ class Table(Generic[R]):
         return self._project._call(self._table.to_polars)
 
     def to_arrow(self) -> "pa.Table":
-        """Return an Arrow table. Needs ``pip install 'serpline[arrow]'``."""
+        """Return an Arrow table. Needs the extra ``arrow``."""
         return self._project._call(self._table.to_arrow)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a pandas frame. Needs ``pip install 'serpline[pandas]'``."""
+        """Return a pandas frame. Needs the extra ``pandas``."""
         return self._project._call(self._table.to_pandas)
 
     def export(
@@ -144,11 +143,13 @@ def _rows(row: type[R], frame: "pl.DataFrame") -> Iterator[R]:
 _READ: dict[type, Callable[[Any], Any]] = {UUID: UUID, list: json.loads, tuple: tuple}
 
 
-def _need(module: str, extra: str) -> None:
-    """Raise ``UserError`` with the extra to install unless a module is installed."""
+def _need(*modules: str, extra: str) -> None:
+    """Raise ``UserError`` with what to install unless the modules are installed."""
     from importlib.util import find_spec
 
-    if find_spec(module) is None:
-        raise UserError(
-            f"{module} is not installed: install it with: pip install 'serpline[{extra}]'"
-        )
+    for module in modules:
+        if find_spec(module) is None:
+            raise UserError(
+                f"{module} is not installed: install serpline with its extra {extra!r}, or run:"
+                f" pip install {' '.join(modules)}"
+            )

@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from harness.collected_run import DEPTH, KEYWORDS, Filled, filled_database
+from harness.collected_run import DEPTH, KEYWORDS, Filled
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -37,12 +37,6 @@ _PROJECT = (
 )
 
 
-@pytest.fixture(scope="module")
-def filled(postgres: EmbeddedServer, template_database: str) -> Iterator[Filled]:
-    with filled_database(postgres, template_database, []) as made:
-        yield made
-
-
 @pytest.fixture
 async def conn(postgres: EmbeddedServer, filled: Filled) -> AsyncIterator[Connection]:
     database = await Database.connect(postgres.url(filled.name))
@@ -68,9 +62,11 @@ async def test_every_table_has_its_columns_in_a_file(conn: Connection, name: str
     assert (count > 0) == (name not in ("slots", "spend"))
 
 
-async def test_all_formats_have_the_same_rows(conn: Connection, tmp_path: Path) -> None:
+async def test_all_formats_have_the_same_rows(
+    conn: Connection, filled: Filled, tmp_path: Path
+) -> None:
     """CSV, JSON, Parquet and XLSX of the rankings agree with each other."""
-    selection = Selection(content_types=("video",))
+    selection = Selection(content_types=("video",)).of_run(filled.run_id)
     for form in Format:
         path = tmp_path / f"rankings.{form}"
         assert await write_file(conn, Ranking, selection, path, form) == RANKINGS
@@ -126,13 +122,15 @@ async def test_an_existing_file_stays(conn: Connection, tmp_path: Path) -> None:
 
 
 async def test_a_sheet_that_cannot_hold_the_rows_is_not_begun(
-    conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    conn: Connection, filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too many rows for Excel are one line before anything is written."""
     monkeypatch.setattr(writing, "ROWS_MAX", RANKINGS - 1)
     monkeypatch.setattr(xlsx_file, "ROWS_MAX", RANKINGS - 1)
     with pytest.raises(UserError, match=r"800 rows, and an Excel sheet holds 799"):
-        await write_file(conn, Ranking, EVERYTHING, tmp_path / "r.xlsx", Format.XLSX)
+        await write_file(
+            conn, Ranking, EVERYTHING.of_run(filled.run_id), tmp_path / "r.xlsx", Format.XLSX
+        )
     assert list(tmp_path.iterdir()) == []
 
 

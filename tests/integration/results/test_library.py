@@ -14,7 +14,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from harness.collected_run import DEPTH, KEYWORDS, Filled, filled_database
+from harness.collected_run import DEPTH, KEYWORDS, Filled
 from harness.databases import copied_database
 
 import serpline
@@ -28,12 +28,6 @@ from serpline.store.embedded.server import EmbeddedServer
 RANKINGS = KEYWORDS * DEPTH
 KEYWORDS_FILE = "keyword,market,tags\nflights,US,travel\nhotels,GB,\n"
 NEWS = {"content_type": "news", "frequency": "daily", "time_of_day": "09:00"}
-
-
-@pytest.fixture(scope="module")
-def filled(postgres: EmbeddedServer, template_database: str) -> Iterator[Filled]:
-    with filled_database(postgres, template_database, [10]) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +147,9 @@ def test_a_missing_library_is_named_with_its_extra(
 ) -> None:
     """Without pandas or pyarrow, one line says what to install."""
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == missing else name)
-    with pytest.raises(serpline.UserError, match=rf"{missing} is not .* 'serpline\[pandas\]'"):
+    with pytest.raises(
+        serpline.UserError, match=rf"{missing} is not .* pip install pandas pyarrow"
+    ):
         project.dsi().to_pandas()
     assert project.dsi().to_polars().height > 0
 
