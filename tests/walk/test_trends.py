@@ -16,6 +16,7 @@ from serpline.cli.trends import _cells, _largest
 
 KEYWORDS = b"keyword,market\nbest espresso machine,US\ncoffee grinder,US\nmoka pot,US\n"
 _SIDES = ("before", "after")
+PARTS = ("coverage", "positions", "volume", "relevance")
 RUN = {"content_types": ("organic",), "analysis_depth": 10}
 
 
@@ -49,6 +50,7 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     shown = [row["company"] in table for row in sorted(rows, key=_size)[:4]]
     assert shown == [True, True, True, False]
 
+    _check_comparison(database_url, first, second)
     company = next(row["company"] for row in rows if row["status"] == "kept")
     (point,) = _json(database_url, "trends", "--run", second, "--company", company)
     assert point == next(row for row in rows if row["company"] == company)
@@ -64,6 +66,9 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     for row in kept:
         assert (row["comparable"], row["dsi_change"], row["rank_change"]) == (False, None, None)
         assert row["differs"] == "ai_overview_factor 0.5 and 0.25"
+    compared = _json(database_url, "dsi", "compare", second, other_factor)["companies"]
+    assert {row["note"] for row in compared} == {"ai_overview_factor 0.5 and 0.25"}
+    assert {row[f"part_{name}"] for row in compared for name in PARTS} == {None}
     assert "ai_overview_factor 0.5 and 0.25" in _ask(database_url, "trends", "--run", other_factor)
 
     # Computed again, the second run's searches are still a month after the first's.
@@ -72,6 +77,56 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     assert {row["company"]: row["dsi_after"] for row in rows if row["dsi_after"]} == {
         company: dsi for company, dsi in after.items() if dsi
     }
+
+
+def _check_comparison(database_url: str, first: str, second: str) -> None:
+    """The parts sum to each change; the keywords are those of both runs' rankings."""
+    found = _json(database_url, "dsi", "compare", first[:8], second)
+    assert found["keywords"] is None
+    states: Counter[str] = Counter()
+    for row in found["companies"]:
+        parts = [row[f"part_{name}"] for name in PARTS]
+        if row["change"] is None:
+            assert row["note"].startswith("unknown: ")
+            assert parts == [None] * 4
+            continue
+        states[row["status"]] += 1
+        change = (row["dsi_after"] or 0.0) - (row["dsi_before"] or 0.0)
+        assert row["change"] == change
+        assert abs(sum(parts) - change) < 1e-9
+        assert abs(row["part_positions"] + row["part_volume"] - row["part_traffic_share"]) < 1e-12
+    assert min(states[name] for name in ("kept", "new", "lost")) > 0
+    largest = max(found["companies"], key=lambda row: abs(row["change"] or 0.0))
+    named = ("--company", largest["company"])
+    moved = _json(database_url, "dsi", "compare", first, second, *named)["keywords"]
+    best = []
+    for run_id in (first, second):
+        ranked: dict[str, int] = {}
+        for row in _json(database_url, "rankings", "--run", run_id, *named):
+            if row["position"]:
+                known = ranked.get(row["keyword"], row["position"])
+                ranked[row["keyword"]] = min(known, row["position"])
+        best.append(ranked)
+    assert {row["keyword"]: row["position_before"] for row in moved if row["position_before"]} == (
+        best[0]
+    )
+    assert {row["keyword"]: row["position_after"] for row in moved if row["position_after"]} == (
+        best[1]
+    )
+    assert largest["keywords_new"] == len(best[1].keys() - best[0].keys())
+    narrow = {"SERPLINE_DATABASE_URL": database_url, "COLUMNS": "80"}
+    done = run_command("dsi", "compare", first, second, **narrow)
+    lines = done.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("DSI compared: organic, US, desktop, ")
+    assert any(largest["company"][:12] in line for line in lines)
+    for wrong, words in (
+        ((first, first), f"are both run {first}"),
+        (("zz",), "there is no such run"),
+    ):
+        done = run_command("dsi", "compare", *wrong, SERPLINE_DATABASE_URL=database_url)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert words in done.stderr.decode()
 
 
 def test_equal_changes_show_the_strongest_companies() -> None:
@@ -176,8 +231,8 @@ def _figures(database_url: str, run_id: str) -> dict[str, float | None]:
     return {row["domain"]: row["dsi"] for row in rows}
 
 
-def _json(database_url: str, *arguments: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(_ask(database_url, *arguments, "--json"))
+def _json(database_url: str, *arguments: str) -> Any:
+    rows: Any = json.loads(_ask(database_url, *arguments, "--json"))
     return rows
 
 

@@ -1,9 +1,9 @@
 """Trends: the changes between two dated snapshots of DSI figures.
 
-A change is given only for comparable figures: the same curve, version and AI-Overview factor, AI
-Overviews known in both landscapes or in neither, and both figures known. ``differs`` lists the
-differences. A company missing from a landscape that was collected on that date is *new* or *lost*.
-If the landscape was not collected, it is neither.
+A change is given only for comparable figures: the same curve, version, AI-Overview factor and rule
+for unknown volumes, AI Overviews known in both landscapes or in neither, and both figures known.
+``differs`` lists the differences. A company missing from a landscape that was collected on that
+date is *new* or *lost*. If the landscape was not collected, it is neither.
 """
 
 import polars as pl
@@ -29,8 +29,8 @@ SCHEMA = pl.Schema(
     }
 )
 _COMPANY = [*LANDSCAPE, "company"]
-_METHOD = ["curve", "curve_version", "ai_overview_factor", "ai_overviews"]
-_COMPARED = [*_COMPANY, "rank", "dsi", *_METHOD]
+METHOD = ["curve", "curve_version", "ai_overview_factor", "ai_overviews", "unknown_volume"]
+_COMPARED = [*_COMPANY, "rank", "dsi", *METHOD]
 # The columns that are read from ``dsi.compute_dsi``.
 FIGURES = pl.Schema({name: dsi.SCHEMA[name] for name in _COMPARED})
 
@@ -57,7 +57,7 @@ def changes(
         joined.with_columns(
             status=_status(),
             differs=pl.concat_str(
-                [_difference(n) for n in _METHOD], separator=", ", ignore_nulls=True
+                [_difference(n) for n in METHOD], separator=", ", ignore_nulls=True
             ),
         )
         .with_columns(comparable=(pl.col("status") == "kept") & (pl.col("differs") == ""))
@@ -76,7 +76,7 @@ def _side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     twice = columns.filter(columns.select(_COMPANY).is_duplicated())
     if twice.height:
         raise ValueError(f"{twice.item(0, 'company')!r} has two figures in one snapshot")
-    renamed = {column: f"{column}_{name}" for column in ("rank", "dsi", *_METHOD)}
+    renamed = {column: f"{column}_{name}" for column in ("rank", "dsi", *METHOD)}
     return columns.rename(renamed).with_columns(pl.lit(True).alias(f"in_{name}"))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from serpline.cli import figures
+from serpline.cli import compare, figures
 from serpline.cli.common import (
     RunOption,
     file_error,
@@ -27,6 +27,7 @@ from serpline.domain.names import ContentType
 
 app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
 app.command("show")(figures.show)
+app.command("compare")(compare.compare)
 
 TypeOption = Annotated[
     ContentType | None, typer.Option(help="Only this content type; all: combined.")

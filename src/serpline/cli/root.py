@@ -9,6 +9,7 @@ from serpline.cli import (
     breakers,
     budgets,
     companies,
+    compare,
     demo,
     doctor,
     dsi,
@@ -80,6 +81,7 @@ app.add_typer(markets.app, name="markets")
 app.add_typer(companies.app, name="companies")
 app.command("rankings")(rankings.rankings)
 app.add_typer(dsi.app, name="dsi")
+app.command("compare")(compare.compare)
 app.command("sov")(figures.sov)
 app.command("trends")(trends.trends)
 app.add_typer(jobs.app, name="jobs")

@@ -1,7 +1,7 @@
 """The filters that every command about results shares, and the run that it shows."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, fields
 from datetime import date, datetime
@@ -92,7 +92,7 @@ class FilterOptions:
         )
 
 
-def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+def filtered(command: Callable[..., Any], left_out: Collection[str] = ()) -> Callable[..., Any]:
     """Give a command the options of ``FilterOptions``, which it takes as ``filters``."""
     hints = get_type_hints(FilterOptions, include_extras=True)
     options = [
@@ -101,6 +101,7 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
             annotation=hints[each.name],
         )
         for each in fields(FilterOptions)
+        if each.name not in left_out
     ]  # fmt: skip
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.name != "filters"]

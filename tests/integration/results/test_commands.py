@@ -3,13 +3,21 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from harness.collected_run import DEPTH, KEYWORDS, Filled, filled_database
 from harness.commands import run_command
+from sqlalchemy import text
 
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType
+from serpline.domain.results import Run
+from serpline.pipeline.comparison import find_side
+from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
+from serpline.store.results.reading import stream
 
 EARLIER = 3
 RESULTS = KEYWORDS * DEPTH
@@ -117,6 +125,29 @@ def test_a_wrong_filter_is_one_line(command: Ask, arguments: list[str], message:
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+async def test_a_day_names_the_newest_run_by_then(
+    postgres: EmbeddedServer, filled: Filled, command: Ask
+) -> None:
+    """A run that was collected later is not meant; before the first run there is none."""
+    database = await Database.connect(postgres.url(filled.name))
+    moved = text(
+        "UPDATE serps SET collected_at = collected_at - interval '40 days' WHERE run_id <> :run"
+    )
+    try:
+        async with database.transaction() as conn:
+            await conn.execute(moved, {"run": filled.run_id})
+            days = [row.collected_on async for row in stream(conn, Run, order=["collected_on"])]
+            runs = [
+                await find_side(conn, str(day), ContentType.VIDEO)
+                for day in (days[0], days[1] - timedelta(days=1), days[1])
+            ]
+            assert runs[0] == runs[1] != runs[2] == filled.run_id
+            with pytest.raises(UserError, match="no tracked run has figures of video by that day"):
+                await find_side(conn, str(days[0] - timedelta(days=1)), ContentType.VIDEO)
+    finally:
+        await database.close()
 
 
 def test_a_run_s_own_places_are_named(command: Ask, filled: Filled) -> None:

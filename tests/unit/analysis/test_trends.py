@@ -13,6 +13,7 @@ def _snapshot(
     market: str = "US",
     version: int = 1,
     overviews: str = "known",
+    rule: str = "exclude",
 ) -> pl.DataFrame:
     """Company, rank, DSI; of organic desktop."""
     names = {"company": pl.String, "rank": pl.Int64, "dsi": pl.Float64}
@@ -24,6 +25,7 @@ def _snapshot(
         curve_version=pl.lit(version),
         ai_overview_factor=pl.lit(0.5),
         ai_overviews=pl.lit(overviews),
+        unknown_volume=pl.lit(rule),
     )
 
 
@@ -88,6 +90,14 @@ def test_a_run_that_asked_for_overviews_is_not_compared_with_one_that_did_not(
     row = changes(sides[0], sides[1], (US, US)).to_dicts()[0]
     assert row["comparable"] is comparable
     assert (row["dsi_change"] is not None) is comparable
+
+
+def test_another_rule_for_unknown_volumes_is_not_compared() -> None:
+    """An imputed volume would look like traffic that was won."""
+    row = changes(
+        _snapshot(("a.com", 1, 9.0)), _snapshot(("a.com", 1, 9.0), rule="impute"), (US, US)
+    ).to_dicts()[0]
+    assert (row["comparable"], row["differs"]) == (False, "unknown_volume exclude and impute")
 
 
 def test_unknown_figures_have_no_change() -> None:

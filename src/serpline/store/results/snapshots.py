@@ -83,13 +83,14 @@ async def keywords_changed(
 async def figures(
     conn: Connection, run_id: UUID, content_type: ContentType, company: str | None
 ) -> list[dict[str, Any]]:
-    """Return the figures that trends compare, of all companies or of one.
+    """Return the figures that trends compare, of all companies or of one, with their components.
 
     In the order of ``market, device, company``. ``rank`` is None where the DSI is.
     """
     rows = await conn.execute(
         text(
-            "SELECT content_type, market, device, company, dsi, curve, curve_version,"
+            "SELECT content_type, market, device, company, dsi, coverage, traffic_share, relevance,"
+            " curve, curve_version, detail ->> 'unknown_volume' AS unknown_volume,"
             " (detail ->> 'rank')::bigint AS rank, detail ->> 'ai_overviews' AS ai_overviews,"
             " (detail ->> 'ai_overview_factor')::float8 AS ai_overview_factor FROM dsi_scores"
             " WHERE run_id = :run AND content_type = :type"
