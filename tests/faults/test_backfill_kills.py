@@ -9,8 +9,8 @@ from harness.waiting import until
 from harness.world import QUICK_TAKEOVER, World, open_world, simulated
 
 from serpline.domain.schedules import BackfillKind
+from serpline.pipeline.estimate import Providers
 from serpline.scheduling.backfill import BackfillRequest, BackfillService
-from serpline.scheduling.backfill_runs import Providers
 from serpline.scheduling.spec import ScheduleSpec
 
 KEYWORDS = b"keyword,market\nbest espresso machine,PL\ncoffee grinder,US\n"

@@ -117,7 +117,7 @@ async def _asked(world: World, *command: str) -> dict[str, Any]:
 
 
 async def test_a_month_after_a_run_that_bought_nothing(database_url: str, tmp_path: Path) -> None:
-    """A month of new pages is estimated from typical ones; another run would buy none."""
+    """A month is estimated from what the run found, whether it bought it or had it."""
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"content_type": "video", "frequency": "daily"}))
     command = ("schedule", "add", "s", str(spec), "--dry-run", "--json")
@@ -128,9 +128,9 @@ async def test_a_month_after_a_run_that_bought_nothing(database_url: str, tmp_pa
             await world.run(analysis_depth=DEPTH, content_types=["video"])
             cost = (await _asked(world, *command))["cost_per_month"]["providers"]["llm"]
             assert cost["credits_max"] > cost["credits"] > 0
-            bases.append(cost["basis"])
-        assert bases[0].startswith("estimate: as in run")
-        assert bases[1] == "estimate: typical search pages"
+            bases.append((cost["basis"], cost["credits_max"]))
+        assert all(basis.startswith("estimate: as in run") for basis, _ in bases)
+        assert bases[0][1] == bases[1][1]
 
 
 async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
@@ -143,7 +143,8 @@ async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> Non
         for option in ((), ("--force-refresh",)):
             command = ("run", "start", "--content-types", "video", *option, "--json")
             estimates[option] = (await _asked(world, *command, "--dry-run"))["providers"]
-        assert "llm" not in estimates[()]
+        assert estimates[()]["llm"]["calls"] == 0
+        assert "100% to 100% of it fresh" in estimates[()]["llm"]["basis"]
         assert estimates["--force-refresh",]["llm"]["calls"] > 0
         run = await world.get(UUID((await _asked(world, *command))["run_id"]))
         assert run.config["force_refresh"] is True

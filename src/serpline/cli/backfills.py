@@ -14,6 +14,7 @@ from serpline.cli.common import (
     warn_without_workers,
 )
 from serpline.cli.costs import amount
+from serpline.cli.prices import providers_of
 from serpline.cli.schedule_views import NameArgument
 from serpline.cli.tables import Column, show_table
 from serpline.cli.times import first_time, last_time, minute
@@ -139,11 +140,8 @@ def backfills(
 
 def _service(opened: "Services") -> "BackfillService":
     from serpline.scheduling.backfill import BackfillService
-    from serpline.scheduling.backfill_runs import Providers
 
-    settings = opened.settings
-    providers = Providers(bool(settings.pdl_api_key.get_secret_value()), settings.has_llm)
-    return BackfillService(opened.database, opened.clock, providers)
+    return BackfillService(opened.database, opened.clock, providers_of(opened.settings))
 
 
 def _limits(given: list[str]) -> dict[str, float]:

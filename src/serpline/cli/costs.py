@@ -3,7 +3,7 @@
 
 def amount(provider: str, credits_: float) -> str:
     """Credits with the provider's unit, such as ``12 matches``; ``free`` if it has no price."""
-    from serpline.pipeline.estimate import UNITS
+    from serpline.config.prices import UNITS
 
-    unit, _ = UNITS.get(provider, ("credits", None))
+    unit = UNITS.get(provider, "credits")
     return unit if unit == "free" else f"{credits_:,.0f} {unit}"

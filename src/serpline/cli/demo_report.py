@@ -117,14 +117,14 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
 
 
 def _show_costs(report: dict[str, Any]) -> None:
-    from serpline.pipeline.estimate import usd
+    from serpline.config.prices import BUILT_IN
 
     rows = [
         [
             provider,
             calls,
             amount(provider, report["credits"].get(provider, 0)),
-            usd(provider, report["credits"].get(provider, 0)),
+            BUILT_IN.usd(provider, report["credits"].get(provider, 0)),
         ]
         for provider, calls in report["calls"].items()
     ]

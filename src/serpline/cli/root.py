@@ -19,6 +19,7 @@ from serpline.cli import (
     markets,
     notifications,
     operations,
+    prices,
     processes,
     rankings,
     runs,
@@ -87,6 +88,7 @@ app.command("trends")(trends.trends)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(budgets.app, name="budgets")
+app.command("prices")(prices.prices)
 app.add_typer(schedule.schedule_app, name="schedule")
 app.add_typer(notifications.app, name="notifications")
 app.command("schema")(schema.schema)

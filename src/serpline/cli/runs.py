@@ -19,8 +19,9 @@ from serpline.cli.common import (
 )
 from serpline.cli.costs import amount
 from serpline.cli.invocation import person
+from serpline.cli.prices import prices_of
 from serpline.cli.run_events import read_events, show_events
-from serpline.cli.tables import Column, show_table
+from serpline.cli.tables import Column, Sign, show_table
 from serpline.cli.times import minute
 from serpline.core.escaping import terminal_text
 from serpline.core.spool import Spool
@@ -107,10 +108,15 @@ async def print_report(
     """Print a run as tables, or as a document that ends with its DSI. Returns the rest."""
     from serpline.pipeline.report import dsi_rows, run_report
 
+    prices = prices_of(opened.settings)
     report = await run_report(opened.database, run_id, opened.clock.now())
     if with_events:
         async with opened.database.transaction() as conn:
             report["events"] = await read_events(conn, run_id)
+    report["usd"] = {
+        provider: prices.usd(provider, report["credits"].get(provider, 0))
+        for provider in report["calls"]
+    }
     if as_json:
         spool = Spool()
         async with opened.database.transaction() as conn, aclosing(dsi_rows(conn, run_id)) as rows:
@@ -147,11 +153,15 @@ def show_report(report: dict[str, Any]) -> None:
         partly = [[row[name] for name in names] for row in missing[:MISSING_SHOWN_MAX]]
         show_table(["type", *names[1:]], partly, title="Not all searches were collected")
     if report["calls"]:
-        spent = [
-            [provider, calls, amount(provider, report["credits"].get(provider, 0))]
+        # The demo's report has no prices: it shows what real providers would have charged.
+        credits_, usd = report["credits"], report.get("usd", {})
+        spent: list[list[Any]] = [
+            [provider, calls, amount(provider, credits_.get(provider, 0)), usd.get(provider)]
             for provider, calls in report["calls"].items()
         ]
-        show_table(["provider", "calls", "charged"], spent)
+        priced = [Column("US$", digits=2, missing=Sign.UNKNOWN)] if usd else []
+        rows = [row if usd else row[:-1] for row in spent]
+        show_table(["provider", "calls", "charged", *priced], rows)
     # Batches without missing results or errors are left out.
     notable = [b for b in report["batches"] if b["missing"] or b["error"]]
     if notable:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serpline.cli.common import JsonFlag, print_json, print_message, read_name, run, services
+from serpline.cli.prices import providers_of
 from serpline.cli.schedule_tables import (
     show_cost,
     show_health,
@@ -136,15 +137,9 @@ async def cost_of(opened: "Services", specs: "Sequence[ScheduleSpec]") -> dict[s
     """What a schedule costs per month, as ``scheduling.cost`` estimates it."""
     from serpline.scheduling.cost import monthly_cost
 
-    settings = opened.settings
+    providers = providers_of(opened.settings)
     async with opened.database.transaction() as conn:
-        return await monthly_cost(
-            conn,
-            specs,
-            opened.clock.now(),
-            has_pdl=bool(settings.pdl_api_key.get_secret_value()),
-            has_llm=settings.has_llm,
-        )
+        return await monthly_cost(conn, specs, opened.clock.now(), providers)
 
 
 async def _stored_cost(opened: "Services", specs: Sequence[dict[str, Any]]) -> dict[str, Any]:

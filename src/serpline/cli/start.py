@@ -1,8 +1,11 @@
 """``serpline run start``: start a run from options and a file, or estimate its cost."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -18,8 +21,10 @@ from serpline.cli.common import (
 )
 from serpline.cli.costs import amount
 from serpline.cli.invocation import person
+from serpline.cli.prices import providers_of
 from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.cli.tables import Column, show_table
+from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
@@ -36,6 +41,7 @@ class _StartRequest:
     config: "PipelineConfig"
     mode: PipelineMode
     inputs_from: str | None
+    again: bool = False
 
     async def resolved(self, opened: "Services") -> "PipelineConfig":
         """The configuration, with ``inputs_from`` resolved to a run id."""
@@ -43,6 +49,9 @@ class _StartRequest:
             return self.config
         found = await find_run(opened, self.inputs_from)
         return self.config.model_copy(update={"inputs_from": found})
+
+
+NOT_SET_UP = "not set up, so not called"
 
 
 def register(app: typer.Typer) -> None:
@@ -96,6 +105,10 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate the cost; start nothing.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Start it even if the same was started minutes ago."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Start a run over the project's keywords, or estimate its cost (--dry-run)."""
@@ -116,7 +129,7 @@ def start(
         from serpline.analysis.ctr import get_curve
 
         get_curve(parsed.curve)
-    request = _StartRequest(parsed, mode, inputs_from)
+    request = _StartRequest(parsed, mode, inputs_from, again)
     if dry_run:
         return _dry_run(ctx, request, as_json)
     return _start(ctx, request, wait=wait, as_json=as_json)
@@ -136,7 +149,7 @@ def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: b
 
         async with services(ctx) as opened:
             config = await request.resolved(opened)
-            run_id = await opened.pipeline.start(config, request.mode, by=person())
+            run_id = await _start_once(opened, config, request)
             if not as_json:
                 print_message(f"run {run_id} started")
             if not wait or as_json:
@@ -152,20 +165,44 @@ def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: b
     return run(begin())
 
 
+async def _start_once(opened: "Services", config: "PipelineConfig", request: _StartRequest) -> UUID:
+    """Start the run. Ask before the same is started again within minutes, or refuse it."""
+    from serpline.pipeline.repeats import RunRepeatedError
+
+    start = partial(opened.pipeline.start, config, request.mode, by=person())
+    try:
+        return await start(unless_repeated=not request.again)
+    except RunRepeatedError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UserError(f"{error}: --again starts another") from None
+        if not typer.confirm(f"{terminal_text(str(error))}. Start another?", err=True):
+            raise typer.Abort from None
+        return await start()
+
+
 def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
     async def count() -> "Estimate":
         from serpline.pipeline.estimate import estimate
+        from serpline.pipeline.limits import limit_warnings, pace_seconds
         from serpline.pipeline.source_runs import resolve
+        from serpline.robustness import budget
+        from serpline.robustness.policies import policies
         from serpline.store import projects
 
         async with services(ctx) as opened:
             config = (await request.resolved(opened)).for_mode(request.mode)
-            has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
-            has_llm = opened.settings.has_llm
+            providers, now = providers_of(opened.settings), opened.clock.now()
+            limits = policies(opened.settings)
             async with opened.database.transaction() as conn:
                 await projects.check_landscape(conn, config.landscape)
                 inherited = (await resolve(conn, config)).config
-                return await estimate(conn, inherited, has_pdl=has_pdl, has_llm=has_llm)
+                found = await estimate(conn, inherited, providers, now)
+                usage = await budget.usage(conn, limits, now)
+            return replace(
+                found,
+                seconds_min=round(pace_seconds(found.lines, limits), 1),
+                warnings=limit_warnings(found.credits, inherited, usage),
+            )
 
     found = run(count())
     if as_json:
@@ -176,8 +213,8 @@ def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
 
 
 def show_estimate(found: "Estimate") -> None:
-    """Print an estimate as a table, one line per phase and provider."""
-    from serpline.pipeline.estimate import usd
+    """Print an estimate as a table, one line per phase and provider, with its total."""
+    from serpline.domain.text import length_of_time
 
     rows = [
         [
@@ -185,8 +222,8 @@ def show_estimate(found: "Estimate") -> None:
             line.provider,
             line.calls,
             amount(line.provider, line.credits),
-            usd(line.provider, line.credits),
-            line.basis,
+            found.prices.usd(line.provider, line.credits),
+            line.basis if line.is_set_up else f"{NOT_SET_UP}; {line.basis}",
         ]
         for line in found.lines
     ]
@@ -196,6 +233,20 @@ def show_estimate(found: "Estimate") -> None:
         "provider",
         "calls",
         "cost",
-        "US$ (–: by contract)",
+        Column("US$ (–: by contract)", digits=2),
+        Column("basis", drop=1),
     ]
-    show_table([*columns, Column("basis", drop=1)], rows, title=title)
+    show_table(columns, rows, title=title)
+    total = f"US${found.usd:,.2f} in all"
+    if found.unpriced:
+        total += f", without {' and '.join(found.unpriced)}: no price is known (serpline prices)"
+    if found.unset:
+        total += f", without {' and '.join(found.unset)}: {NOT_SET_UP}"
+    typer.echo(total)
+    if found.seconds_min is not None:
+        time = f"{length_of_time(found.seconds_min)} or more at the providers' pace"
+        if found.seconds is not None:
+            time += f"; in proportion to the run before, {length_of_time(found.seconds)}"
+        typer.echo(time)
+    for warning in found.warnings:
+        print_message(f"warning: {warning}")

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     batch_running_seconds_max: float = Field(default=_DAY_SECONDS, gt=0, le=30 * _DAY_SECONDS)
     # Calls a second by provider, if the account's limit is not the default.
     provider_rates: dict[str, float] = Field(default_factory=dict)
+    # A file of prices for the costs that are shown. None: prices.yaml of the data directory.
+    prices: Path | None = None
     # Concurrent calls by provider, for all workers together.
     provider_concurrency: dict[str, int] = Field(default_factory=dict)
     # Credits a day and a month by provider, in its own unit and time zone.

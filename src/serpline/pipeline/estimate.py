@@ -1,97 +1,117 @@
 """Estimate what a run would cost at each provider, before it spends a credit.
 
 Search pages are exact: pairs × devices × content types, one credit each. Free providers are exact
-too. All other costs depend on what the searches return. They are scaled from the project's latest
-run, or from typical search pages if there is none, and each line names its basis. A
-``force_refresh`` run is scaled only from a run that had it too.
+too. All other costs depend on what the searches return. They are estimated from the project's own
+runs: things found per search and the share of them that is still fresh (of the newest run), and
+matches per domain and tokens per text (of the newest ten). Without such a run, typical search pages
+are the basis. Each line names its basis.
 
-Limits: costs are scaled in proportion to searches. The real cost is lower, because a larger run
-repeats more domains and pages, and fresh data is not bought again. US$ are given only where a
-public price per call is known; other prices depend on the contract.
+Limits: things that the newest run did not find are expected only for searches that it did not make,
+so a landscape that changes much costs more. US$ are given where the price is known (``prices``).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
-from uuid import UUID
 
+from serpline.config.prices import BUILT_IN, UNITS, Prices
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName
-from serpline.domain.states import RunStatus
+from serpline.pipeline.things import (
+    TYPICAL,
+    TYPICAL_RATES,
+    Line,
+    Rates,
+    Things,
+    costs,
+    typical_things,
+)
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
-from serpline.providers.wikidata.client import DOMAINS_MAX
-from serpline.providers.youtube.client import IDS_MAX
 from serpline.store import projects
 from serpline.store.database import Connection
-from serpline.store.results import reports
-from serpline.store.results.reports import Spending
-from serpline.store.runs import runs
-
-# Provider → the unit in which the ledger counts its credits, and US$ per unit (None: by contract).
-UNITS: Mapping[str, tuple[str, float | None]] = {
-    "dataforseo": ("requests", 0.09),
-    "scaleserp": ("credits", None),
-    "pdl": ("matches", None),
-    "wikidata": ("free", 0.0),
-    "youtube": ("quota units (free, 10,000 a day)", 0.0),
-    "page": ("free", 0.0),
-    "llm": ("tokens", None),
-}
+from serpline.store.results import history
+from serpline.store.results.history import Past
 
 EXACT = "exact"
 AT_MOST = "at most"
-TYPICAL = "estimate: typical search pages"
 
-# Mean number of new domains, pages and videos per search page of each type.
-_DOMAINS = {ContentType.ORGANIC: 3.0, ContentType.NEWS: 2.0, ContentType.VIDEO: 0.5}
-_PAGES = {ContentType.ORGANIC: 8.0, ContentType.NEWS: 8.0, ContentType.VIDEO: 0.5}
-_VIDEOS = {ContentType.ORGANIC: 0.5, ContentType.NEWS: 0.0, ContentType.VIDEO: 7.0}
-_CHANNELS_PER_VIDEO = 0.5
-_MATCHED = 0.6
-_TOKENS_PER_ANALYSIS = 2_000
-# Share of channels that link no website of their own; a model is asked for their owners.
-_UNLINKED = 0.3
-_TOKENS_PER_OWNER = 500
-_DEPTH_TYPICAL = 10
 # Create, a status check before and after the start, the start, the result set, one page file.
 _CALLS_PER_BATCH = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One phase at one provider. ``credits`` are in the provider's unit (see ``UNITS``)."""
+class Providers:
+    """``unset``: providers that are not set up, so that they are not called."""
 
-    phase: PhaseName
-    provider: str
-    calls: int
-    credits: float
-    basis: str
+    has_pdl: bool
+    has_llm: bool
+    prices: Prices = BUILT_IN
+    unset: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """``pairs``: keyword × market; ``searches``: pairs × devices × content types."""
+    """``pairs``: keyword × market; ``searches``: pairs × devices × content types.
+
+    ``seconds``: how long the run may take, if the project has a run to compare it with.
+    ``seconds_min``: the least that the providers' pace allows, if that was asked for. ``warnings``:
+    limits below the estimate.
+    """
 
     pairs: int
     searches: int
     lines: tuple[Line, ...]
+    prices: Prices = BUILT_IN
+    seconds: float | None = None
+    seconds_min: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def credits(self) -> dict[str, float]:
+        """Credits by provider that is set up."""
+        found: dict[str, float] = {}
+        for line in self.lines:
+            if line.is_set_up:
+                found[line.provider] = found.get(line.provider, 0.0) + line.credits
+        return found
+
+    @property
+    def unset(self) -> list[str]:
+        """Providers that are not set up; their costs are in no total."""
+        return list(dict.fromkeys(line.provider for line in self.lines if not line.is_set_up))
+
+    @property
+    def usd(self) -> float:
+        """US$ of the providers that are set up and whose price is known."""
+        known = [self.prices.usd(name, amount) for name, amount in self.credits.items()]
+        return round(sum(each for each in known if each is not None), 2)
+
+    @property
+    def unpriced(self) -> list[str]:
+        """Providers that charge a price that is not known."""
+        return [
+            name
+            for name, amount in self.credits.items()
+            if amount and self.prices.usd(name, amount) is None
+        ]
 
     def to_json(self) -> dict[str, Any]:
-        """``providers`` → calls, credits, unit, US$ (None: by contract), basis, phases."""
+        """``providers`` → calls, credits, unit, US$ (None: not known), basis, phases."""
         providers: dict[str, Any] = {}
         for provider in dict.fromkeys(line.provider for line in self.lines):
             own = [line for line in self.lines if line.provider == provider]
-            unit, _ = UNITS[provider]
             total = sum(line.credits for line in own)
             providers[provider] = {
                 "calls": sum(line.calls for line in own),
                 "credits": round(total, 2),
-                "unit": unit,
-                "usd": usd(provider, total),
+                "unit": UNITS[provider],
+                "set_up": provider not in self.unset,
+                "usd": self.prices.usd(provider, total),
                 "basis": "; ".join(dict.fromkeys(line.basis for line in own)),
                 "phases": {
                     str(line.phase): {
@@ -102,29 +122,31 @@ class Estimate:
                     for line in own
                 },
             }
-        return {"pairs": self.pairs, "searches": self.searches, "providers": providers}
-
-
-def usd(provider: str, credits_: float) -> float | None:
-    """Price ``credits_`` of a provider in US$; None if the price depends on the contract."""
-    _, price = UNITS.get(provider, ("", None))
-    return None if price is None else round(price * credits_, 2)
+        return {
+            "pairs": self.pairs,
+            "searches": self.searches,
+            "providers": providers,
+            "usd": self.usd,
+            "unpriced": self.unpriced,
+            "unset": self.unset,
+            "seconds": self.seconds,
+            "seconds_min": self.seconds_min,
+            "warnings": list(self.warnings),
+        }
 
 
 async def estimate(
     conn: Connection,
     config: PipelineConfig,
+    providers: Providers,
+    now: datetime,
     *,
-    has_pdl: bool,
-    has_llm: bool,
     finds_new: bool = False,
 ) -> Estimate:
     """Estimate a run of ``config`` over the project's keywords.
 
-    ``has_pdl``: whether People Data Labs is configured. ``has_llm``: whether a model is asked for
-    channels' owners. ``finds_new``: the run finds things that are not bought yet, so a latest run
-    that bought nothing is no basis. Raises ``UserError`` if the project has no keywords for such
-    a run.
+    ``finds_new``: the run finds things that are not bought yet. Raises ``UserError`` if the project
+    has no keywords for such a run.
     """
     by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
     if not by_market:
@@ -132,17 +154,27 @@ async def estimate(
     markets = await projects.markets(conn)
     pairs = sum(by_market.values())
     per_type = pairs * len(config.devices)
+    past = await history.load(conn, now - timedelta(days=config.reference_ttl_days))
+    if past is not None and not all(str(kind) in past.searches for kind in config.content_types):
+        past = None
+    bought, rates, basis = _basis(past, per_type, config, finds_new=finds_new)
     lines = [
         _keyword_metrics(by_market, markets),
         _serp_collection(per_type, config),
-        *(await _by_ratio(conn, per_type, config, has_pdl, has_llm, finds_new)),
+        *costs(bought, rates, basis, has_pdl=providers.has_pdl, has_llm=providers.has_llm),
     ]
     asked = set(config.phases or PhaseName)
     return Estimate(
         pairs,
         per_type * len(config.content_types),
-        tuple(line for line in lines if line.phase in asked),
+        tuple(_if_set_up(line, providers.unset) for line in lines if line.phase in asked),
+        providers.prices,
+        None if past is None or config.phases else _seconds(past, per_type, config),
     )
+
+
+def _if_set_up(line: Line, unset: Collection[str]) -> Line:
+    return replace(line, is_set_up=False) if line.provider in unset else line
 
 
 def _keyword_metrics(by_market: Mapping[str, int], markets: Mapping[str, Market]) -> Line:
@@ -171,95 +203,79 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
     return Line(PhaseName.SERP_COLLECTION, "scaleserp", calls, credits_, EXACT)
 
 
-async def _by_ratio(
-    conn: Connection,
-    per_type: int,
-    config: PipelineConfig,
-    has_pdl: bool,
-    has_llm: bool,
-    finds_new: bool,
-) -> list[Line]:
-    """Estimate the phases whose work depends on what the searches return."""
-    done = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)
-    latest = await reports.latest_run(conn, scored=True, statuses=[str(s) for s in done])
-    if latest is not None and config.force_refresh:
-        run = await runs.get(conn, latest)
-        latest = latest if run and run.config["force_refresh"] else None
-    if latest is not None:
-        lanes = await runs.lanes(conn, latest)
-        searched = {
-            str(lane.key.content_type): lane.completed
-            for lane in lanes
-            if lane.key.phase is PhaseName.SERP_COLLECTION and lane.completed
-        }
-        if all(str(kind) in searched for kind in config.content_types):
-            spent = await reports.spending(conn, latest)
-            lines = _scaled_from(latest, spent, searched, per_type, config)
-            if not finds_new or any(line.credits for line in lines):
-                return lines
-    return _typical(per_type, config, has_pdl, has_llm)
+def _basis(
+    past: Past | None, per_type: int, config: PipelineConfig, *, finds_new: bool
+) -> tuple[Things, Rates, str]:
+    """What the run buys, what it costs, and in words where both come from."""
+    if past is None:
+        return typical_things(per_type, config), TYPICAL_RATES, TYPICAL
+    is_same = all(
+        past.run.config.get(key) == getattr(config, key) for key in ("landscape", "keyword_limit")
+    )
+    reuses = is_same and not finds_new and not config.force_refresh
+    fresh = past.fresh if reuses else {}
+    bought = _scaled(past, per_type, config, fresh)
+    basis = f"estimate: as in run {past.run.id}"
+    if reuses:
+        shares = [fresh[phase] for phase in fresh]
+        basis += f", {min(shares, default=0):.0%} to {max(shares, default=0):.0%} of it fresh"
+    return bought, _rates(past), basis
 
 
-def _scaled_from(
-    run_id: UUID,
-    spent: Iterable[Spending],
-    searched: Mapping[str, int],
-    per_type: int,
-    config: PipelineConfig,
-) -> list[Line]:
-    totals: dict[tuple[PhaseName, str], tuple[float, float]] = {}
-    asked_types = {str(kind) for kind in config.content_types}
-    for row in spent:
-        phase = PhaseName(row.phase)
-        if phase in _SEARCHES_FIRST and row.content_type in asked_types:
-            ratio = per_type / searched[row.content_type]
-            calls, credits_ = totals.get((phase, row.provider), (0.0, 0.0))
-            totals[phase, row.provider] = (
-                calls + row.calls * ratio,
-                credits_ + row.credits * ratio,
-            )
-    basis = f"estimate: as in run {run_id}"
-    return [
-        Line(phase, provider, ceil(calls), credits_, basis)
-        for (phase, provider), (calls, credits_) in totals.items()
-    ]
+def _scaled(
+    past: Past, per_type: int, config: PipelineConfig, fresh: Mapping[PhaseName, float]
+) -> Things:
+    """The things of the earlier run that are not fresh, and those of searches it did not make."""
+
+    depth = config.analysis_depth / past.run.config["analysis_depth"]
+
+    def total(phase: PhaseName, *, pages_only: bool = False) -> int:
+        found = 0.0
+        for kind in config.content_types:
+            if pages_only and kind is ContentType.VIDEO:
+                continue
+            searched = past.searches[str(kind)]
+            per_search = past.items.get((phase, str(kind)), 0) / searched
+            known = min(per_type, searched) * (1 - fresh.get(phase, 0.0))
+            found += per_search * (known + max(0, per_type - searched))
+        if phase is PhaseName.CONTENT_ANALYSIS:
+            found *= min(depth, 1.0)
+        return ceil(round(found, 6))
+
+    return Things(
+        domains=total(PhaseName.COMPANY_ENRICHMENT_SERP),
+        videos=total(PhaseName.YOUTUBE_ENRICHMENT),
+        channels=total(PhaseName.COMPANY_ENRICHMENT_YOUTUBE),
+        pages=total(PhaseName.CONTENT_ANALYSIS, pages_only=True),
+        analyses=total(PhaseName.CONTENT_ANALYSIS),
+    )
 
 
-_SEARCHES_FIRST = frozenset(PhaseName) - {
-    PhaseName.KEYWORD_METRICS,
-    PhaseName.SERP_COLLECTION,
-    PhaseName.DSI_CALCULATION,
-}
+def _rates(past: Past) -> Rates:
+    """The rates of the earlier runs; a typical one where they made no such call."""
+
+    def per_call(phase: PhaseName, provider: str, otherwise: float) -> float:
+        calls, credits_ = past.paid.get((phase, provider), (0, 0.0))
+        return credits_ / calls if calls else otherwise
+
+    usual = TYPICAL_RATES
+    owners = past.paid.get((PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "llm"), (0, 0.0))[0]
+    lookups = past.paid.get((PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "pdl"), (0, 0.0))[0]
+    return Rates(
+        matched=per_call(PhaseName.COMPANY_ENRICHMENT_SERP, "pdl", usual.matched),
+        tokens_per_analysis=per_call(PhaseName.CONTENT_ANALYSIS, "llm", usual.tokens_per_analysis),
+        unlinked=owners / (owners + lookups) if owners and lookups else usual.unlinked,
+        tokens_per_owner=per_call(
+            PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "llm", usual.tokens_per_owner
+        ),
+    )
 
 
-def _typical(per_type: int, config: PipelineConfig, has_pdl: bool, has_llm: bool) -> list[Line]:
-    def total(per_page: Mapping[ContentType, float]) -> int:
-        return ceil(sum(per_page[kind] * per_type for kind in config.content_types))
-
-    depth = min(config.analysis_depth, _DEPTH_TYPICAL) / _DEPTH_TYPICAL
-    domains, videos = total(_DOMAINS), total(_VIDEOS)
-    channels = ceil(videos * _CHANNELS_PER_VIDEO)
-    asked = ceil(channels * _UNLINKED) if has_llm else 0
-    pages, analysed = ceil(total(_PAGES) * depth), ceil(videos * depth)
-    units = ceil(videos / IDS_MAX) + ceil(channels / IDS_MAX)
-    analyses = pages + analysed
-    return [
-        *_companies(PhaseName.COMPANY_ENRICHMENT_SERP, domains, has_pdl),
-        Line(PhaseName.YOUTUBE_ENRICHMENT, "youtube", units, units, TYPICAL),
-        *_companies(PhaseName.COMPANY_ENRICHMENT_YOUTUBE, channels, has_pdl),
-        *_owners(asked),
-        Line(PhaseName.CONTENT_ANALYSIS, "page", pages, 0.0, TYPICAL),
-        Line(PhaseName.CONTENT_ANALYSIS, "llm", analyses, analyses * _TOKENS_PER_ANALYSIS, TYPICAL),
-    ]
-
-
-def _companies(phase: PhaseName, domains: int, has_pdl: bool) -> list[Line]:
-    matched = ceil(domains * _MATCHED) if has_pdl else 0
-    rest = ceil((domains - matched) / DOMAINS_MAX)
-    paid = [Line(phase, "pdl", domains, matched, TYPICAL)] if has_pdl else []
-    return [*paid, Line(phase, "wikidata", rest, 0.0, TYPICAL)]
-
-
-def _owners(asked: int) -> list[Line]:
-    phase = PhaseName.COMPANY_ENRICHMENT_YOUTUBE
-    return [Line(phase, "llm", asked, asked * _TOKENS_PER_OWNER, TYPICAL)] if asked else []
+def _seconds(past: Past, per_type: int, config: PipelineConfig) -> float | None:
+    """The earlier run's seconds without pauses, in proportion to the searches."""
+    run = past.run
+    if run.started_at is None or run.completed_at is None:
+        return None
+    took = (run.completed_at - run.started_at).total_seconds() - run.paused_seconds
+    share = per_type * len(config.content_types) / sum(past.searches.values())
+    return round(max(0.0, took) * share, 1)

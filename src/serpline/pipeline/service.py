@@ -18,6 +18,7 @@ from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
 from serpline.pipeline import replaced_runs
 from serpline.pipeline.lacks import startable
+from serpline.pipeline.repeats import refuse_repeated
 from serpline.pipeline.retryable import check_not_pruned, is_retryable, matches
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
@@ -54,14 +55,18 @@ class PipelineService:
         *,
         run_id: UUID | None = None,
         by: str | None = None,
+        unless_repeated: bool = False,
     ) -> UUID:
         """Create a run over the project's keywords and wake it; return its id.
 
         An existing ``run_id`` is left as it is, so a thousand callers create one run. Raises
-        ``UserError`` if the run would have nothing to do.
+        ``UserError`` if the run would have nothing to do, and with ``unless_repeated``
+        ``RunRepeatedError`` if it was started a moment ago.
         """
         run_id = run_id or new_id()
         async with self._database.transaction() as conn:
+            if unless_repeated:
+                await refuse_repeated(conn, config, mode, self._clock.now())
             await self.create(conn, run_id, config, mode, by=by)
         return run_id
 

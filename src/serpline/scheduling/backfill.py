@@ -12,9 +12,10 @@ from typing import Any
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
+from serpline.pipeline.estimate import Providers
 from serpline.robustness.budget import limit_backfill
 from serpline.robustness.policies import check_providers
-from serpline.scheduling.backfill_runs import Providers, estimate_runs
+from serpline.scheduling.backfill_runs import estimate_runs
 from serpline.scheduling.backfilling import event, spent_limit
 from serpline.scheduling.changes import unknown_schedule
 from serpline.scheduling.slot_runs import read_name

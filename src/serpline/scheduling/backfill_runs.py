@@ -1,7 +1,6 @@
 """What the runs of a backfill are: which slots share one, its id, its configuration, its cost."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -13,7 +12,8 @@ from serpline.core.ids import derived_id
 from serpline.domain.errors import UserError
 from serpline.domain.names import PhaseName
 from serpline.domain.schedules import BackfillKind
-from serpline.pipeline.estimate import EXACT, Estimate, Line, estimate
+from serpline.pipeline.estimate import EXACT, Estimate, Providers, estimate
+from serpline.pipeline.things import Line
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.slot_runs import config_of
 from serpline.store.database import Connection
@@ -23,14 +23,6 @@ from serpline.store.schedules.backfill_slots import FillableSlot
 
 HELD = "the provider holds the results"
 STORED = "stored replies; no call is made"
-
-
-@dataclass(frozen=True, slots=True)
-class Providers:
-    """Which providers are configured, as estimates need to know (``pipeline.estimate``)."""
-
-    has_pdl: bool
-    has_llm: bool
 
 
 def run_groups(slots: Iterable[FillableSlot]) -> list[list[FillableSlot]]:
@@ -104,15 +96,14 @@ async def estimate_runs(
         config = await config_for(conn, schedule, kind, None, group, now)
         key = (config.content_types, config.devices, config.landscape, config.force_refresh)
         if key not in known:
-            known[key] = await estimate(
-                conn, config, has_pdl=providers.has_pdl, has_llm=providers.has_llm
-            )
+            known[key] = await estimate(conn, config, providers, now)
         found.append(known[key])
     lines = [line for each in found for line in each.lines]
     if kind is BackfillKind.REFETCH:
         lines = [_free(line) for line in lines]
     searches = sum(each.searches for each in found)
-    total = Estimate(sum(each.pairs for each in found), searches, _sum(lines))
+    pairs = sum(each.pairs for each in found)
+    total = Estimate(pairs, searches, _sum(lines), providers.prices)
     return {"runs": len(groups), "slots": len(slots), **total.to_json()}
 
 

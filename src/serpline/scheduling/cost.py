@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from serpline.config.prices import BUILT_IN, UNITS, Prices
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import PhaseName
-from serpline.pipeline.estimate import UNITS, Estimate, Line, estimate, usd
+from serpline.pipeline.estimate import Estimate, Providers, estimate
+from serpline.pipeline.things import Line
 from serpline.scheduling.merging import Followed, due_slots, groups, run_config
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store import projects
@@ -33,14 +35,12 @@ async def monthly_cost(
     conn: Connection,
     specs: Sequence[ScheduleSpec],
     now: datetime,
-    *,
-    has_pdl: bool,
-    has_llm: bool,
+    providers: Providers,
 ) -> dict[str, Any]:
     """Return runs, searches and, by provider, credits of an average month of the coming year.
 
     ``credits`` and ``usd`` are the lower bounds, ``credits_max`` and ``usd_max`` the upper ones.
-    ``error``: why nothing can be estimated, else None. ``has_pdl``, ``has_llm``: see ``estimate``.
+    ``error``: why nothing can be estimated, else None.
     """
     runs = runs_per_month(specs, now)
     total: dict[str, Any] = {"runs": round(sum(count for _, count in runs), 1)}
@@ -49,12 +49,17 @@ async def monthly_cost(
         for followed, count in runs:
             config = run_config(followed, None)
             await projects.check_landscape(conn, config.landscape)
-            one = await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm, finds_new=True)
+            one = await estimate(conn, config, providers, now, finds_new=True)
             found.append((config, one, count))
     except UserError as error:
         return {**total, "searches": None, "providers": {}, "error": str(error)}
     searches = round(sum(one.searches * count for _, one, count in found))
-    return {**total, "searches": searches, "providers": _by_provider(found), "error": None}
+    return {
+        **total,
+        "searches": searches,
+        "providers": _by_provider(found, providers.prices),
+        "error": None,
+    }
 
 
 def runs_per_month(specs: Sequence[ScheduleSpec], now: datetime) -> list[tuple[Followed, float]]:
@@ -79,7 +84,7 @@ def runs_per_month(specs: Sequence[ScheduleSpec], now: datetime) -> list[tuple[F
 
 
 def _by_provider(
-    found: Sequence[tuple[PipelineConfig, Estimate, float]],
+    found: Sequence[tuple[PipelineConfig, Estimate, float]], prices: Prices = BUILT_IN
 ) -> dict[str, dict[str, Any]]:
     least: dict[str, float] = defaultdict(float)
     most: dict[str, float] = defaultdict(float)
@@ -93,9 +98,9 @@ def _by_provider(
         provider: {
             "credits": round(least[provider], 2),
             "credits_max": round(most[provider], 2),
-            "unit": UNITS[provider][0],
-            "usd": usd(provider, least[provider]),
-            "usd_max": usd(provider, most[provider]),
+            "unit": UNITS[provider],
+            "usd": prices.usd(provider, least[provider]),
+            "usd_max": prices.usd(provider, most[provider]),
             "basis": "; ".join(known),
         }
         for provider, known in bases.items()

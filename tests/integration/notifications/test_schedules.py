@@ -8,8 +8,8 @@ from harness.schedules import MORNING, Schedules, spec
 from tests.integration.notifications.conftest import Notifying
 
 from serpline.domain.schedules import BackfillKind
+from serpline.pipeline.estimate import Providers
 from serpline.scheduling.backfill import BackfillRequest, BackfillService
-from serpline.scheduling.backfill_runs import Providers
 
 NINE = MORNING.replace(hour=9)
 

@@ -15,8 +15,8 @@ from harness.tick_process import tick_until_death
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 from serpline.domain.states import RunStatus
+from serpline.pipeline.estimate import Providers
 from serpline.scheduling.backfill import BackfillRequest, BackfillService
-from serpline.scheduling.backfill_runs import Providers
 from serpline.store.database import DatabaseUnavailable
 
 LATE = BackfillKind.LATE

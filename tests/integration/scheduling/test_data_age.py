@@ -9,9 +9,9 @@ from harness.schedules import MORNING, Schedules, spec
 
 from serpline.domain.schedules import BackfillKind
 from serpline.domain.states import RunStatus
+from serpline.pipeline.estimate import Providers
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling.backfill import BackfillRequest, BackfillService
-from serpline.scheduling.backfill_runs import Providers
 from serpline.scheduling.slot_runs import run_id_of
 
 NINE = MORNING.replace(hour=9)

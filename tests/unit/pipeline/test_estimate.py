@@ -2,17 +2,12 @@
 
 import pytest
 
+from serpline.config.prices import BUILT_IN
 from serpline.config.run import PipelineConfig
 from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName
-from serpline.pipeline.estimate import (
-    Estimate,
-    Line,
-    _keyword_metrics,
-    _serp_collection,
-    _typical,
-    usd,
-)
+from serpline.pipeline.estimate import Estimate, _keyword_metrics, _serp_collection
+from serpline.pipeline.things import TYPICAL, TYPICAL_RATES, Line, costs, typical_things
 
 SERP, TUBE = PhaseName.COMPANY_ENRICHMENT_SERP, PhaseName.COMPANY_ENRICHMENT_YOUTUBE
 VIDEOS, ANALYSIS = PhaseName.YOUTUBE_ENRICHMENT, PhaseName.CONTENT_ANALYSIS
@@ -22,7 +17,8 @@ Costs = dict[tuple[PhaseName, str], tuple[int, float]]
 def typical(kind: str, *, has_pdl: bool = True, has_llm: bool = True, depth: int = 10) -> Costs:
     """(calls, credits) of a thousand search pages of one type."""
     config = PipelineConfig(content_types=(ContentType(kind),), analysis_depth=depth)
-    return shown(_typical(1_000, config, has_pdl, has_llm))
+    things = typical_things(1_000, config)
+    return shown(costs(things, TYPICAL_RATES, TYPICAL, has_pdl=has_pdl, has_llm=has_llm))
 
 
 def shown(lines: list[Line]) -> Costs:
@@ -113,8 +109,8 @@ def test_volumes_are_asked_by_place_and_language() -> None:
     }
     line = _keyword_metrics({"US": 1_500, "GB": 1}, made)
     assert (line.calls, line.credits) == (2 + 1, 3)
-    assert usd("dataforseo", line.credits) == 0.27
-    assert (usd("wikidata", 5), usd("pdl", 5)) == (0, None)
+    assert BUILT_IN.usd("dataforseo", line.credits) == 0.27
+    assert (BUILT_IN.usd("wikidata", 5), BUILT_IN.usd("pdl", 5)) == (0, None)
 
 
 @pytest.mark.parametrize(("credits_", "rounded"), [(1.234, 1.23), (1.0, 1.0)])

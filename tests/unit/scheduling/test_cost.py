@@ -7,7 +7,8 @@ import pytest
 
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import PhaseName
-from serpline.pipeline.estimate import Estimate, Line
+from serpline.pipeline.estimate import Estimate
+from serpline.pipeline.things import Line
 from serpline.scheduling.cost import _by_provider, runs_per_month
 from serpline.scheduling.documents import specs_from_json
 

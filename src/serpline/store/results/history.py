@@ -1,0 +1,91 @@
+"""What earlier runs of the project found and paid, as the basis of estimates."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.names import PhaseName
+from serpline.domain.states import RunStatus
+from serpline.store.database import Connection
+from serpline.store.results.reports import spending
+from serpline.store.runs import runs
+from serpline.store.runs.runs import RunRow
+
+RUNS_MAX = 10
+_DONE = [str(RunStatus.COMPLETED), str(RunStatus.COMPLETED_WITH_ERRORS)]
+# Phase → the table of what it bought, and the condition for a content type's rows, if it has them.
+_TABLES: Mapping[PhaseName, str] = {
+    PhaseName.COMPANY_ENRICHMENT_SERP: "company_profiles",
+    PhaseName.YOUTUBE_ENRICHMENT: "youtube_videos",
+    PhaseName.COMPANY_ENRICHMENT_YOUTUBE: "youtube_channels",
+    PhaseName.CONTENT_ANALYSIS: "content_analyses",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The newest run with figures, and what the newest ``RUNS_MAX`` such runs paid.
+
+    ``searches``: collected searches by content type. ``items``: planned items by phase and type.
+    ``fresh``: by phase, the share of the run's things that were bought since ``fresh_since``.
+    ``paid``: calls and credits by phase and provider, of all these runs.
+    """
+
+    run: RunRow
+    searches: Mapping[str, int]
+    items: Mapping[tuple[PhaseName, str], int]
+    fresh: Mapping[PhaseName, float]
+    paid: Mapping[tuple[PhaseName, str], tuple[int, float]]
+
+
+async def load(conn: Connection, fresh_since: datetime) -> Past | None:
+    """Return the project's history; None if no finished run has figures."""
+    rows = await conn.execute(
+        text(
+            "SELECT r.id FROM pipeline_executions r WHERE r.expired_at IS NULL"
+            " AND r.status = ANY(:done)"
+            " AND EXISTS (SELECT FROM dsi_scores d WHERE d.run_id = r.id)"
+            " ORDER BY r.created_at DESC, r.id LIMIT :runs"
+        ),
+        {"done": _DONE, "runs": RUNS_MAX},
+    )
+    ids: list[UUID] = list(rows.scalars())
+    newest = await runs.get(conn, ids[0]) if ids else None
+    if newest is None:
+        return None
+    paid: dict[tuple[PhaseName, str], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+    for run_id in ids:
+        for row in await spending(conn, run_id):
+            key = (PhaseName(row.phase), row.provider)
+            paid[key] = (paid[key][0] + row.calls, paid[key][1] + row.credits)
+    lanes = await runs.lanes(conn, newest.id)
+    return Past(
+        run=newest,
+        searches={
+            str(lane.key.content_type): lane.completed
+            for lane in lanes
+            if lane.key.phase is PhaseName.SERP_COLLECTION and lane.completed
+        },
+        items={(lane.key.phase, str(lane.key.content_type)): lane.planned for lane in lanes},
+        fresh={
+            phase: await _fresh(conn, newest.id, table, fresh_since)
+            for phase, table in _TABLES.items()
+        },
+        paid=dict(paid),
+    )
+
+
+async def _fresh(conn: Connection, run_id: UUID, table: str, since: datetime) -> float:
+    rows = await conn.execute(
+        text(
+            f"SELECT count(*) AS n, count(*) FILTER (WHERE fetched_at >= :since) AS fresh"
+            f" FROM {table} WHERE run_id = :run"
+        ),
+        {"run": run_id, "since": since},
+    )
+    row = rows.one()
+    return float(row.fresh / row.n) if row.n else 0.0
