@@ -62,11 +62,12 @@ _RUN = (
     " SELECT run_id, content_type, CASE content_type WHEN 'video' THEN 'v:' || video_id"
     " ELSE 'u:' || url END, market, 0.5, '[]', 'neutral', 'other', '{}', '{}', '', 'm', 'p', now()"
     " FROM serp_results WHERE run_id = :run",
-    "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
+    "INSERT INTO dsi_scores (run_id, content_type, market, device, company, completeness,"
+    " coverage,"
     " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
     " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
     " curve_version, proxy)"
-    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, :n, 1, 1, 0, 0, 0,"
+    " SELECT run_id, 'video', 'US', 'desktop', domain, 'complete', 0.1, 1, :n, :n, 1, 1, 0, 0, 0,"
     " 'classic', 1, false"
     " FROM channel_owners WHERE run_id = :run",
 )

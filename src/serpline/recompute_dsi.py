@@ -34,6 +34,7 @@ class Figure(NamedTuple):
     traffic_share: float | None
     relevance: float | None
     dsi: float | None
+    share_unweighted: float | None
 
 
 def main(arguments: list[str]) -> int:
@@ -124,6 +125,7 @@ def _of_landscape(
         }
         imputed = median(volumes.values()) if volumes else None
     clicks: dict[str, list[float]] = defaultdict(list)
+    unweighted: dict[str, list[float]] = defaultdict(list)
     keywords: dict[str, set[str]] = defaultdict(set)
     relevance: dict[str, dict[str, float]] = defaultdict(dict)
     for result in results:
@@ -133,10 +135,14 @@ def _of_landscape(
         traffic = _traffic(page, result["position"], method, imputed)
         if traffic is not None:
             clicks[company].append(traffic)
+        click = _traffic({**page, "volume": 1}, result["position"], method, None)
+        if click is not None:
+            unweighted[company].append(click)
         if result["relevance"] is not None:
             relevance[company][result["url"]] = result["relevance"]
     # Sums are exact and rounded once, so their order does not matter.
     total = _sum([traffic for own in clicks.values() for traffic in own])
+    clicks_total = _sum([click for own in unweighted.values() for click in own])
     for company, ranked in keywords.items():
         if company == "(nobody known)":
             continue  # counts in the total, but is not a company
@@ -145,8 +151,10 @@ def _of_landscape(
         share = _rounded(_sum(clicks[company]) / total) if clicks[company] and total else None
         mean = _rounded(_sum(analysed) / len(analysed)) if analysed else None
         dsi = None if share is None or mean is None else _rounded(100 * coverage * share * mean)
+        own = unweighted[company]
+        alike = _rounded(_sum(own) / clicks_total) if own and clicks_total else None
         counts = (len(ranked), len(collected))
-        yield Figure(*place, company, *counts, coverage, share, mean, dsi)
+        yield Figure(*place, company, *counts, coverage, share, mean, dsi, alike)
 
 
 def _traffic(page: Record, position: int, method: Record, imputed: float | None) -> float | None:
@@ -176,7 +184,7 @@ def _combined(
         known = [weight * dsi for weight, dsi in parts if dsi is not None]
         dsi = _rounded(_sum(known) / total) if len(known) == len(parts) else None
         counts = (ranked, collected, ranked / collected)
-        yield Figure("all", market, device, company, *counts, None, None, dsi)
+        yield Figure("all", market, device, company, *counts, None, None, dsi, None)
 
 
 def _place(record: Record) -> Place:

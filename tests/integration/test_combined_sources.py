@@ -202,11 +202,11 @@ async def test_the_combined_figure_has_a_row_for_each_company_that_it_weighs(
             await conn.execute(
                 text(
                     "INSERT INTO dsi_scores (run_id, content_type, market, device, company,"
-                    " coverage, keywords_ranked, keywords_collected, keywords_planned,"
-                    " relevance_basis, results, unknown_volume_keywords,"
+                    " completeness, coverage, keywords_ranked, keywords_collected,"
+                    " keywords_planned, relevance_basis, results, unknown_volume_keywords,"
                     " unknown_ai_overview_keywords, unanalysed_results, curve, curve_version,"
-                    " proxy) SELECT id, :type, 'US', 'desktop', :company, 1, 1, 1, 1, 1, 1, 0, 0,"
-                    " 0, 'x', 1, false FROM pipeline_executions WHERE id = :run"
+                    " proxy) SELECT id, :type, 'US', 'desktop', :company, 'complete', 1, 1, 1, 1,"
+                    " 1, 1, 0, 0, 0, 'x', 1, false FROM pipeline_executions WHERE id = :run"
                 ),
                 {
                     "run": scored,

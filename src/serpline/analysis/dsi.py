@@ -20,9 +20,11 @@ counts of the missing inputs. For video and news, CTR curves of organic results 
 """
 
 import math
+from collections.abc import Collection
 
 import polars as pl
 
+from serpline.analysis.completeness import completeness
 from serpline.analysis.share_of_voice import best_traffic, ceilings
 from serpline.analysis.traffic import (
     DIGITS,
@@ -35,6 +37,7 @@ from serpline.analysis.traffic import (
     rounded,
 )
 from serpline.domain.names import ContentType
+from serpline.domain.phase_inputs import Component
 
 PROXY_TYPES = (ContentType.NEWS.value, ContentType.VIDEO.value)
 
@@ -46,12 +49,16 @@ SCHEMA = pl.Schema(
         "company": pl.String,
         "rank": pl.Int64,
         "dsi": pl.Float64,
+        "completeness": pl.String,
         "coverage": pl.Float64,
         "keywords_ranked": pl.Int64,
         "keywords_collected": pl.Int64,
         "traffic_share": pl.Float64,
         "traffic": pl.Float64,
         "traffic_total": pl.Float64,
+        "share_unweighted": pl.Float64,
+        "clicks": pl.Float64,
+        "clicks_total": pl.Float64,
         "share_of_first": pl.Float64,
         "share_of_volume": pl.Float64,
         "best_traffic": pl.Float64,
@@ -63,6 +70,8 @@ SCHEMA = pl.Schema(
         "relevance_basis": pl.Int64,
         "results": pl.Int64,
         "unanalysed_results": pl.Int64,
+        "youtube_results": pl.Int64,
+        "unowned_results": pl.Int64,
         "beyond_curve_results": pl.Int64,
         "unknown_volume_keywords": pl.Int64,
         "unknown_ai_overview_keywords": pl.Int64,
@@ -79,7 +88,10 @@ _COMPANY = (*LANDSCAPE, "company")
 
 
 def compute_dsi(
-    results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConfig | None = None
+    results: pl.DataFrame,
+    collected: pl.DataFrame,
+    config: TrafficConfig | None = None,
+    unfinished: Collection[Component] = (),
 ) -> pl.DataFrame:
     """One row per content type, market, device and company that ranks; columns: ``SCHEMA``.
 
@@ -90,8 +102,11 @@ def compute_dsi(
     or not. ``imputed_volume`` is the market's median if it replaced any of them.
     ``unknown_ai_overview_keywords`` counts keywords whose search did not request AI Overviews.
     ``ai_overviews`` is the whole landscape's: ``known``, ``unknown``, ``partly`` known, or
-    ``does not apply`` (only organic pages show any). ``share_of_voice`` defines the shares of first
-    and of volume, and their parts. The order of the input rows does not change a bit of the output.
+    ``does not apply`` (only organic pages show any). ``youtube_results`` of the landscape and
+    ``unowned_results``, those whose owner was not looked up, are the landscape's too.
+    ``analysis.completeness`` defines ``completeness`` and ``unfinished``, ``share_of_voice`` the
+    shares of first and of volume, the unweighted one, and their parts. The order of the input rows
+    does not change a bit of the output.
     """
     given = estimate(results, collected, config or TrafficConfig())
     rows = (
@@ -100,18 +115,22 @@ def compute_dsi(
         .join(_relevance(given.results), on=_COMPANY, how="left")
         .join(best_traffic(given), on=_COMPANY, how="left")
         .join(ceilings(given), on=LANDSCAPE, how="left")
+        .join(_clicks(given), on=_COMPANY, how="left")
         .join(_totals(given), on=LANDSCAPE, how="left")
+        .join(_videos(given.results), on=LANDSCAPE, how="left")
         .join(_overviews(given), on=LANDSCAPE, how="left")
     )
     figures = rows.with_columns(
         coverage=(pl.col("keywords_ranked") / pl.col("keywords_collected")).round_sig_figs(DIGITS),
         traffic_share=_share("traffic", "traffic_total"),
+        share_unweighted=_share("clicks", "clicks_total"),
         share_of_first=_share("best_traffic", "first_everywhere_traffic"),
         share_of_volume=_share("traffic", "tracked_volume"),
     ).with_columns(
         dsi=(
             100 * pl.col("coverage") * pl.col("traffic_share") * pl.col("relevance")
-        ).round_sig_figs(DIGITS)
+        ).round_sig_figs(DIGITS),
+        completeness=completeness(unfinished),
     )
     return ranked(_labelled(figures, given), LANDSCAPE).select(SCHEMA.names()).cast(SCHEMA)
 
@@ -141,8 +160,21 @@ def _traffic(given: Estimated) -> pl.DataFrame:
     return exact_sums(given.results, _COMPANY, "traffic")
 
 
+def _clicks(given: Estimated) -> pl.DataFrame:
+    return exact_sums(given.results, _COMPANY, "clicks")
+
+
 def _totals(given: Estimated) -> pl.DataFrame:
-    return exact_sums(given.results, LANDSCAPE, "traffic").rename({"traffic": "traffic_total"})
+    traffic, clicks = (exact_sums(given.results, LANDSCAPE, each) for each in ("traffic", "clicks"))
+    both = traffic.join(clicks, on=LANDSCAPE)
+    return both.rename({"traffic": "traffic_total", "clicks": "clicks_total"})
+
+
+def _videos(results: pl.DataFrame) -> pl.DataFrame:
+    known = pl.col("owner_known")
+    return results.group_by(LANDSCAPE).agg(
+        youtube_results=known.count(), unowned_results=(~known).sum()
+    )
 
 
 def _share(part: str, whole: str) -> pl.Expr:

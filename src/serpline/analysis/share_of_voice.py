@@ -4,6 +4,14 @@
     share of first   = Σ traffic of its best result per keyword ÷ traffic of #1 everywhere
     share of volume  = Σ traffic of its results ÷ Σ volume of all collected keywords
 
+and, where every keyword counts alike:
+
+    unweighted share = Σ clicks of its results ÷ Σ clicks of all results
+
+``clicks`` is traffic without the volume: CTR(overall position) · AI-Overview factor. This share
+needs no volumes, so it is known without them. It is a measure of its own, often called visibility:
+it never stands in for the traffic share, and no DSI is computed from it.
+
 The first divides the clicks on page results among companies and sums to 1: it is the DSI's traffic
 share. The second is the share of the most that one result per keyword can win. It counts the best
 result only, so it is at most 1. The third includes searches without a click. All cover the keywords

@@ -45,7 +45,7 @@ _RESULT_TYPES = pl.Schema(
         "relevance": pl.Float64(),
     }
 )
-_NULLABLE = frozenset({"volume", "relevance", "ai_overview"})
+_NULLABLE = frozenset({"volume", "relevance", "ai_overview", "owner_known"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class Estimated:
     """The checked inputs with their estimates.
 
     ``results``: the input's columns plus ``volume_used``, ``volume_known``, ``imputed_volume``,
-    ``beyond_curve``, ``traffic`` (null: unknown). ``collected``: one row per content type,
+    ``beyond_curve``, ``clicks`` (a search's share; null beyond the curve) and ``traffic`` (null:
+    unknown). ``collected``: one row per content type,
     market, device and keyword, with ``volume_used`` and ``volume_known``.
     """
 
@@ -88,10 +89,11 @@ def estimate(results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConf
 
     ``results``: ``content_type, market, device, keyword_id, url, company, position`` (overall, from
     1), ``volume`` (a month's searches; nullable), ``ai_overview`` (of the page; nullable),
-    ``relevance`` (of the URL, 0 to 1; nullable). ``collected``: ``keyword_id, market, device`` of
-    every keyword whose page was collected, including those without results. Add ``content_type``
-    unless all content types in ``results`` were collected for all of them. Add ``volume`` to know
-    it for keywords without results.
+    ``relevance`` (of the URL, 0 to 1; nullable), and if you like ``owner_known`` (of a YouTube
+    result whether its owner was looked up, else null). ``collected``: ``keyword_id, market,
+    device`` of every keyword whose page was collected, including those without results. Add
+    ``content_type`` unless all content types in ``results`` were collected for all of them. Add
+    ``volume`` to know it for keywords without results.
     """
     found = _typed_results(results)
     pages = _typed_collected(collected, found)
@@ -100,13 +102,17 @@ def estimate(results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConf
     curve = get_curve(config.curve)
     shown = pl.col("ai_overview").fill_null(False)
     factor = pl.when(shown).then(config.ai_overview_factor).otherwise(1.0)
-    traffic = pl.col("volume_used") * ctr_column(curve) * factor
     key = ["market", "keyword_id"]
     estimated = (
         found.drop("volume")
         .join(volumes, on=key, how="left", maintain_order="left")
         .with_columns(beyond_curve=beyond(curve))
-        .with_columns(traffic=pl.when(~pl.col("beyond_curve")).then(traffic))
+        .with_columns(
+            clicks=pl.when(~pl.col("beyond_curve")).then(ctr_column(curve) * factor),
+            traffic=pl.when(~pl.col("beyond_curve")).then(
+                pl.col("volume_used") * ctr_column(curve) * factor
+            ),
+        )
     )
     known_pages = pages.drop("volume").join(volumes, on=key, how="left", maintain_order="left")
     return Estimated(estimated, known_pages, config, curve)
@@ -135,7 +141,9 @@ def rounded(value: float) -> float:
 
 def _typed_results(results: pl.DataFrame) -> pl.DataFrame:
     _require(results, (*_RESULT_TYPES, "keyword_id"), "results")
-    frame = results.select(*_RESULT_TYPES, "keyword_id")
+    if "owner_known" not in results.columns:
+        results = results.with_columns(owner_known=pl.lit(None, pl.Boolean))
+    frame = results.select(*_RESULT_TYPES, "keyword_id", "owner_known")
     frame = frame.with_columns(pl.col(name).cast(kind) for name, kind in _RESULT_TYPES.items())
     _refuse_nulls(frame, [name for name in frame.columns if name not in _NULLABLE], "results")
     _refuse(frame, pl.col("position") < 1, "position", "below 1")

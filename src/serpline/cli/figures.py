@@ -163,6 +163,7 @@ def _sov_table(rows: "Sequence[ShareOfVoice]", chosen: "Run") -> None:
             Column("of results", digits=4, missing=_UNKNOWN): lambda row: row.share_of_results,
             Column("of first", digits=4, missing=_UNKNOWN): lambda row: row.share_of_first,
             Column("of volume", digits=4, missing=_UNKNOWN): lambda row: row.share_of_volume,
+            Column("unweighted", digits=4, missing=_UNKNOWN): lambda row: row.share_unweighted,
             Column("collected", drop=2): _collected,
             Column("curve", drop=1): lambda row: row.curve,
         },

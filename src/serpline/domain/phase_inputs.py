@@ -114,6 +114,11 @@ PHASE_INPUTS: Mapping[PhaseName, PhaseInputs] = {
 }
 
 
+def components_of(phases: Collection[PhaseName]) -> set[Component]:
+    """What figures lack without these phases."""
+    return {found for phase in phases if (found := PHASE_INPUTS[phase].component) is not None}
+
+
 def needed_by(phase: PhaseName) -> list[PhaseName]:
     """The phases without whose results ``phase`` has nothing to work on."""
     return [read for read, need in PHASE_INPUTS[phase].reads.items() if need is Need.NEEDED]

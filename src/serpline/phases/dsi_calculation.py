@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
+from serpline.domain.phase_inputs import components_of
 from serpline.phases.base import Work
 from serpline.store import companies
 from serpline.store.database import Connection
@@ -18,6 +19,7 @@ from serpline.store.results import combined, scores
 from serpline.store.rows import insert_rows
 from serpline.store.runs import runs
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
+from serpline.store.runs.skipped import unfinished_phases
 from serpline.store.tables.results import dsi_scores
 
 if TYPE_CHECKING:
@@ -72,12 +74,19 @@ class DsiCalculationPhase:
                 used = await combined.of_type(conn, chunk.run_id, kind)
                 sources = await runs.source_runs(conn, chunk.run_id)
                 results, collected = await scores.inputs(conn, sources, kind)
+                unfinished = components_of(await unfinished_phases(conn, sources, kind))
                 merged = companies.merged_domains(await companies.aliases(conn, chunk.run_id, kind))
         # In a thread, so that heartbeats continue: a large lane takes seconds.
         if kind is ContentType.ALL:
             return await asyncio.to_thread(dsi_figures.combined, typed, used, config)
         return await asyncio.to_thread(
-            dsi_figures.typed, results, collected, used, config, merged=merged
+            dsi_figures.typed,
+            results,
+            collected,
+            used,
+            config,
+            merged=merged,
+            unfinished=unfinished,
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:

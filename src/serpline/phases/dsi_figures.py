@@ -3,17 +3,19 @@
 The phase imports this module only to compute, so a worker starts without polars.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import polars as pl
 
 from serpline.analysis.combined import DEFAULT_WEIGHTS, combined_dsi
+from serpline.analysis.completeness import together
 from serpline.analysis.ctr import get_curve
 from serpline.analysis.dsi import compute_dsi
 from serpline.analysis.traffic import TrafficConfig
 from serpline.config.run import PipelineConfig
+from serpline.domain.phase_inputs import Component
 from serpline.store.results.combined import COUNTED, Source
 from serpline.store.tables.results import dsi_scores
 
@@ -26,6 +28,8 @@ An iterator, because a lane has 100,000 rows.
 _NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
 _LANDSCAPE = ("content_type", "market", "device")
 _COMPANY = ("market", "device", "company")
+# A combined figure has no such components of its own.
+_TYPED_ONLY = ("traffic_share", "traffic", "traffic_total", "share_unweighted", "relevance")
 # Components with a column of their own. The others go into ``detail``.
 _COLUMNS = frozenset(column.name for column in dsi_scores.columns)
 
@@ -37,17 +41,19 @@ def typed(
     config: PipelineConfig,
     *,
     merged: Mapping[str, Sequence[str]] = _NONE,
+    unfinished: Collection[Component] = (),
 ) -> Figures:
     """The figures of one content type, from its results and collected pages.
 
-    ``merged``: by company, the domains that count as it; its figures name them.
+    ``merged``: by company, the domains that count as it; its figures name them. ``unfinished``: see
+    ``analysis.completeness``.
     """
     traffic = TrafficConfig(
         curve=config.curve,
         ai_overview_factor=config.ai_overview_factor,
         unknown_volume=cast(Literal["exclude", "impute"], config.unknown_volume),
     )
-    figures = compute_dsi(results, collected, traffic).drop("content_type")
+    figures = compute_dsi(results, collected, traffic, unfinished).drop("content_type")
     return _rows(figures, sources, merged)
 
 
@@ -66,17 +72,26 @@ def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineCo
     collections = pl.DataFrame(searches, kinds, orient="row")
     own = scores.join(collections.drop("collected"), on=_LANDSCAPE)
     sums = own.group_by(_COMPANY).agg(pl.col(*COUNTED).sum(), pl.col("proxy").any())
+    lacking = own.group_by(_COMPANY).agg("completeness")
+    lacking = lacking.with_columns(
+        pl.Series(
+            "completeness",
+            [together(each) for each in lacking["completeness"].to_list()],
+            dtype=pl.String,
+        )
+    )
     pages = collections.group_by(_COMPANY[:2]).agg(keywords_collected=pl.col("collected").sum())
     curve = get_curve(config.curve)
     figures = (
         combined_dsi(own, collections, weights)
         .join(sums, on=_COMPANY, how="left", maintain_order="left")
+        .join(lacking, on=_COMPANY, how="left", maintain_order="left")
         .join(pages, on=_COMPANY[:2], how="left", maintain_order="left")
         .with_columns(
             coverage=pl.col("keywords_ranked") / pl.col("keywords_collected"),
             curve=pl.lit(curve.name),
             curve_version=pl.lit(curve.version),
-            **dict.fromkeys(("traffic_share", "traffic", "traffic_total", "relevance")),
+            **dict.fromkeys(_TYPED_ONLY),
         )
     )
     return _rows(figures, counted)

@@ -74,6 +74,9 @@ def test_the_three_denominators_by_hand() -> None:
     assert a["share_of_volume"] == pytest.approx(389.6 / 2000)
     assert (a["keywords_collected"], a["tracked_unknown_volume"]) == (3, 0)
     assert a["tracked_unknown_ai_overview"] == 0
+    # Every keyword alike. a: 28.23 + 10.73 = 38.96; b: 15.72 + 28.23 x 0.5 = 29.835.
+    assert a["share_unweighted"] == pytest.approx(38.96 / (38.96 + 29.835))
+    assert b["share_unweighted"] == pytest.approx(29.835 / (38.96 + 29.835))
 
 
 def test_unknown_volumes_are_counted_and_left_out() -> None:

@@ -23,7 +23,8 @@ SOURCES = [
 def _score(kind: str, company: str, ranked: int, dsi: float) -> dict[str, Any]:
     counts = dict.fromkeys(COUNTED, 1) | {"keywords_ranked": ranked}
     place = {"content_type": kind, "market": "US", "device": "desktop", "company": company}
-    return place | counts | {"dsi": dsi, "proxy": kind == "news"}
+    lacks = "partial: owners, relevance" if kind == "news" else "partial: volumes, relevance"
+    return place | counts | {"dsi": dsi, "proxy": kind == "news", "completeness": lacks}
 
 
 SCORES = pl.DataFrame(
@@ -44,6 +45,8 @@ def test_all_companies_of_a_market_have_one_denominator() -> None:
     assert both["coverage"] == pytest.approx(6 / 12)
     assert news["coverage"] == pytest.approx(3 / 12)
     assert (both["dsi"], news["dsi"]) == (30.0, 30.0)
+    assert both["completeness"] == "partial: volumes, owners, relevance"
+    assert news["completeness"] == "partial: owners, relevance"
 
 
 def test_each_row_names_the_run_and_date_of_each_type() -> None:

@@ -12,11 +12,18 @@ _SHARE = "0 to 1"
 _TRAFFIC = "estimated visits per month"
 _TYPE = Column("organic, news or video; all: the combined DSI.")
 _COMPLETENESS = Column(
-    "complete, or partial with what is not known, as in: partial: volumes, relevance."
+    "complete, or partial with what is not known, as in: partial: volumes, relevance. Named are"
+    " volumes, traffic, owners and relevance."
 )
 _SHARE_OF_RESULTS = Column(
     "The company's traffic divided by the traffic of all results. Null: not known, and in the"
     " combined DSI.",
+    _SHARE,
+)
+_UNWEIGHTED = Column(
+    "The share of results if every keyword counts alike: the sum of CTR · AI overview factor over"
+    " its results, divided by that of all results. Known without volumes. Null: not known, and in"
+    " the combined DSI.",
     _SHARE,
 )
 _CURVE = Column("The click-through curve.")
@@ -43,6 +50,7 @@ class Figure(Row):
         "device",
         "-dsi",
         "-traffic_share",
+        "-share_unweighted",
         "-coverage",
         "company",
     )
@@ -79,6 +87,7 @@ class Figure(Row):
     traffic_total: Annotated[
         float | None, Column("The same sum over the results of all companies.", _TRAFFIC)
     ]
+    share_unweighted: Annotated[float | None, _UNWEIGHTED]
     relevance: Annotated[
         float | None,
         Column("Mean relevance of the company's analysed URLs. Null: none was analysed.", _SHARE),
@@ -110,7 +119,7 @@ class Figure(Row):
 
 @dataclass(frozen=True, slots=True)
 class ShareOfVoice(Row):
-    """The share of voice of each company, by its three usual denominators.
+    """The share of voice of each company, by its three usual denominators, and unweighted.
 
     One row per run, content type, market, device and company that ranks. There is none of all
     content types together.
@@ -124,6 +133,7 @@ class ShareOfVoice(Row):
         "market",
         "device",
         "-share_of_results",
+        "-share_unweighted",
         "company",
     )
 
@@ -141,6 +151,7 @@ class ShareOfVoice(Row):
         float | None,
         Column("The company's traffic divided by that of all results. Null: not known.", _SHARE),
     ]
+    share_unweighted: Annotated[float | None, _UNWEIGHTED]
     share_of_first: Annotated[
         float | None,
         Column(

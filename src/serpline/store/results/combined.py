@@ -170,7 +170,7 @@ COUNTED = (
     "unanalysed_results",
 )
 SCORE: Mapping[str, type] = {
-    **dict.fromkeys(("content_type", "market", "device", "company"), str),
+    **dict.fromkeys(("content_type", "market", "device", "company", "completeness"), str),
     "dsi": float,
     **dict.fromkeys(COUNTED, int),
     "proxy": bool,

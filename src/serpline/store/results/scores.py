@@ -38,6 +38,12 @@ _OWNERS = """
         AND o.channel_id = c.channel_id
 """
 
+# Of a YouTube result, whether its owner was looked up. "YouTube does not show it" is an answer.
+_OWNER_KNOWN = """
+    CASE WHEN s.video_id IS NOT NULL OR s.channel_ref IS NOT NULL
+         THEN o.channel_id IS NOT NULL OR v.found IS FALSE END
+"""
+
 # The company of a result is ``coalesce(a.company, k.company)``: domains that were merged when the
 # figures were computed count as one company.
 _COMPANIES = f"""
@@ -49,7 +55,8 @@ _COMPANIES = f"""
 
 _RESULTS = f"""
     SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
-           {SUBJECT} AS subject, coalesce(a.company, k.company) AS company
+           {SUBJECT} AS subject, coalesce(a.company, k.company) AS company,
+           {_OWNER_KNOWN} AS owner_known
     FROM serp_results s
     {_COMPANIES}
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
@@ -79,7 +86,7 @@ RESULTS = text(
     f"""
     SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
            coalesce(nullif(r.company, ''), '{UNKNOWN_COMPANY}') AS company,
-           r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+           r.position, m.search_volume AS volume, p.ai_overview, a.relevance, r.owner_known
     FROM ({_RESULTS}) r
     JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
         AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
@@ -98,6 +105,7 @@ _RESULT = {
     "volume": int,
     "ai_overview": bool,
     "relevance": float,
+    "owner_known": bool,
 }
 
 _COLLECTED = {**_PAGE, "volume": int, "ai_overview": bool}
@@ -144,7 +152,10 @@ async def delete_scores(conn: Connection, run_id: UUID, content_type: str) -> No
 
 
 # Known before unknown.
-_STRONGEST = "dsi DESC NULLS LAST, traffic_share DESC NULLS LAST, coverage DESC, company"
+_STRONGEST = (
+    "dsi DESC NULLS LAST, traffic_share DESC NULLS LAST, share_unweighted DESC NULLS LAST,"
+    " coverage DESC, company"
+)
 _OF_RUN = """
     SELECT d.* FROM dsi_scores d WHERE d.run_id = :run
     AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))

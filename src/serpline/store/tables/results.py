@@ -263,6 +263,8 @@ dsi_scores = Table(
     Column("device", Text, primary_key=True),
     Column("company", Text, primary_key=True),
     Column("dsi", Float),
+    # ``complete``, or what is unknown (``analysis.completeness``).
+    Column("completeness", Text, nullable=False),
     Column("coverage", Float, nullable=False),
     Column("keywords_ranked", Integer, nullable=False),
     Column("keywords_collected", Integer, nullable=False),
@@ -270,6 +272,7 @@ dsi_scores = Table(
     Column("traffic_share", Float),
     Column("traffic", Float),
     Column("traffic_total", Float),
+    Column("share_unweighted", Float),
     Column("relevance", Float),
     Column("relevance_basis", Integer, nullable=False),
     Column("results", Integer, nullable=False),

@@ -716,6 +716,7 @@ def upgrade() -> None:
         sa.Column("device", sa.Text(), nullable=False),
         sa.Column("company", sa.Text(), nullable=False),
         sa.Column("dsi", sa.Float(), nullable=True),
+        sa.Column("completeness", sa.Text(), nullable=False),
         sa.Column("coverage", sa.Float(), nullable=False),
         sa.Column("keywords_ranked", sa.Integer(), nullable=False),
         sa.Column("keywords_collected", sa.Integer(), nullable=False),
@@ -723,6 +724,7 @@ def upgrade() -> None:
         sa.Column("traffic_share", sa.Float(), nullable=True),
         sa.Column("traffic", sa.Float(), nullable=True),
         sa.Column("traffic_total", sa.Float(), nullable=True),
+        sa.Column("share_unweighted", sa.Float(), nullable=True),
         sa.Column("relevance", sa.Float(), nullable=True),
         sa.Column("relevance_basis", sa.Integer(), nullable=False),
         sa.Column("results", sa.Integer(), nullable=False),
@@ -2287,19 +2289,13 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.serps.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.share_unweighted, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
     coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
-, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi,
-    CASE WHEN d.content_type = 'all' THEN
-            CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
-        WHEN d.traffic_share IS NULL AND d.relevance IS NULL THEN 'partial: volumes, relevance'
-        WHEN d.traffic_share IS NULL THEN 'partial: volumes'
-        WHEN d.relevance IS NULL THEN 'partial: relevance' ELSE 'complete' END AS completeness
-,
+, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, d.completeness,
         d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
-        d.traffic, d.traffic_total, d.relevance, d.relevance_basis, d.results,
+        d.traffic, d.traffic_total, d.share_unweighted, d.relevance, d.relevance_basis, d.results,
         d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
         d.curve, d.curve_version, d.proxy, d.sources,
     ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
@@ -2373,7 +2369,7 @@ END $$
         "COMMENT ON COLUMN serpline_v1.dsi.dsi IS '100 · coverage · traffic share · relevance. Null: not known. Unit: 0 to 100.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.dsi.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance.'"
+        "COMMENT ON COLUMN serpline_v1.dsi.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance. Named are volumes, traffic, owners and relevance.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.coverage IS 'Keywords for which the company ranks, of those collected. Unit: 0 to 1.'"
@@ -2395,6 +2391,9 @@ END $$
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.traffic_total IS 'The same sum over the results of all companies. Unit: estimated visits per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.share_unweighted IS 'The share of results if every keyword counts alike: the sum of CTR · AI overview factor over its results, divided by that of all results. Known without volumes. Null: not known, and in the combined DSI. Unit: 0 to 1.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.relevance IS 'Mean relevance of the company''s analysed URLs. Null: none was analysed. Unit: 0 to 1.'"
@@ -2426,13 +2425,12 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.late_types IS 'Content types from a late snapshot.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_unweighted, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
     coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
-, CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
-            ELSE 'complete' END AS completeness,
-        d.traffic_share AS share_of_results,
+, replace(replace(d.completeness, ', relevance', ''), 'partial: relevance', 'complete') AS completeness,
+        d.traffic_share AS share_of_results, d.share_unweighted,
         CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
         CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
         d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
@@ -2471,7 +2469,7 @@ END $$
     WHERE d.content_type <> 'all'
 ) v""")
     op.execute(
-        "COMMENT ON VIEW serpline_v1.share_of_voice IS 'The share of voice of each company, by its three usual denominators. One row per run, content type, market, device and company that ranks. There is none of all content types together.'"
+        "COMMENT ON VIEW serpline_v1.share_of_voice IS 'The share of voice of each company, by its three usual denominators, and unweighted. One row per run, content type, market, device and company that ranks. There is none of all content types together.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.share_of_voice.run_id IS 'The run. See the view runs.'"
@@ -2501,10 +2499,13 @@ END $$
         "COMMENT ON COLUMN serpline_v1.share_of_voice.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.share_of_voice.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance.'"
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance. Named are volumes, traffic, owners and relevance.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.share_of_voice.share_of_results IS 'The company''s traffic divided by that of all results. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.share_unweighted IS 'The share of results if every keyword counts alike: the sum of CTR · AI overview factor over its results, divided by that of all results. Known without volumes. Null: not known, and in the combined DSI. Unit: 0 to 1.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.share_of_voice.share_of_first IS 'The traffic of its best result for each keyword, divided by the traffic of position 1 for every collected keyword. Null: not known. Unit: 0 to 1.'"

@@ -7,14 +7,10 @@ from serpline.domain.names import ContentType, PhaseName
 from serpline.store.tables.views.searches import NAME, profiles
 from serpline.store.tables.views.sources import Sources, lanes
 
-# A combined figure has no components of its own: it is known or not.
-_COMPLETENESS: Final = f"""
-    CASE WHEN d.content_type = '{ContentType.ALL}' THEN
-            CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
-        WHEN d.traffic_share IS NULL AND d.relevance IS NULL THEN 'partial: volumes, relevance'
-        WHEN d.traffic_share IS NULL THEN 'partial: volumes'
-        WHEN d.relevance IS NULL THEN 'partial: relevance' ELSE 'complete' END AS completeness
-"""
+# Relevance is no part of a share of voice. Where it is named, it is the last.
+_COMPLETENESS_OF_SHARES: Final = (
+    "replace(replace(d.completeness, ', relevance', ''), 'partial: relevance', 'complete')"
+)
 # The type of each source that has a mark.
 _MARKED: Final = """
     ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
@@ -41,9 +37,9 @@ def _scores(run: Sources) -> str:
 def dsi(run: Sources) -> str:
     """One row per figure."""
     return f"""
-    SELECT {_COMPANY}, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, {_COMPLETENESS},
+    SELECT {_COMPANY}, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, d.completeness,
         d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
-        d.traffic, d.traffic_total, d.relevance, d.relevance_basis, d.results,
+        d.traffic, d.traffic_total, d.share_unweighted, d.relevance, d.relevance_basis, d.results,
         d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
         d.curve, d.curve_version, d.proxy, d.sources,
         {_MARKED.format(mark="CAST(e ->> 'stale' AS boolean)")} AS stale_types,
@@ -55,9 +51,8 @@ def dsi(run: Sources) -> str:
 def share_of_voice(run: Sources) -> str:
     """One row per figure of one content type."""
     return f"""
-    SELECT {_COMPANY}, CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
-            ELSE 'complete' END AS completeness,
-        d.traffic_share AS share_of_results,
+    SELECT {_COMPANY}, {_COMPLETENESS_OF_SHARES} AS completeness,
+        d.traffic_share AS share_of_results, d.share_unweighted,
         CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
         CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
         d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
