@@ -12,6 +12,7 @@ from harness.scripted import BREAKER
 from structlog.testing import capture_logs
 
 from serpline.cli.wait_log import log_waits
+from serpline.core.logging import configure
 from serpline.domain.names import PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.pipeline.waiting import lines, read_waiting
@@ -110,7 +111,8 @@ async def test_busy_missing_and_paused_workers_are_named(harness: Harness) -> No
 
 
 async def test_up_logs_a_cause_once(harness: Harness) -> None:
-    """After the second look that finds it; an ended run is forgotten."""
+    """After the second look that finds it."""
+    configure("INFO")
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.query("UPDATE workers SET ended_at = now()")
     looks = iter(range(4))
