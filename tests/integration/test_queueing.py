@@ -256,7 +256,7 @@ async def test_a_dead_letter_is_retried_once(db: Database, queue: Watched) -> No
     assert sorted(map(str, (event.payload for event in events))) == ["{'n': 1}", "{'target': '7'}"]
     assert await dead(db) == []
     async with db.transaction() as conn:
-        with pytest.raises(UserError, match=f"dead letter {letters[0].id}: already retried"):
+        with pytest.raises(UserError, match=f"job {letters[0].id}: already retried"):
             await dead_letters.retry(conn, letters[0].id)
 
 
@@ -273,7 +273,7 @@ async def test_a_discarded_letter_keeps_its_row(db: Database, queue: Watched) ->
         assert kept.status is DeadLetterStatus.DISCARDED
         with pytest.raises(UserError, match="already discarded"):
             await dead_letters.retry(conn, letter.id)
-        with pytest.raises(UserError, match="dead letter 999: unknown"):
+        with pytest.raises(UserError, match="job 999: unknown"):
             await dead_letters.discard(conn, 999)
 
 

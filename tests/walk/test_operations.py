@@ -173,7 +173,7 @@ def test_a_job_that_failed_for_good_is_listed_retried_and_discarded(
     assert letters() == []
     assert asyncio.run(_serve(database_url, broken=False)) is JobOutcome.DONE
     code, stderr = command("jobs", "retry", number)
-    assert (code, stderr) == (2, f"serpline: dead letter {number}: already retried\n")
+    assert (code, stderr) == (2, f"serpline: job {number}: already retried\n")
 
     asyncio.run(_enqueue(database_url))
     assert asyncio.run(_serve(database_url, broken=True)) is JobOutcome.DEAD

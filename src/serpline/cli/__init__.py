@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from serpline.cli.root import app
+from serpline.cli.help import command_of
+from serpline.cli.root import PANELS, app
 from serpline.cli.supervise import REFUSED, WITH_PARENT
 from serpline.core.escaping import log_text, terminal_text
 from serpline.core.masking import mask
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Taken as "not given", it would select the latest run, every keyword or all phases.
         return _usage_error("an argument is empty: is a shell variable unset?")
     try:
-        code = app(global_options_first(argv), prog_name="serpline", standalone_mode=False)
+        code = command_of(app, PANELS)(
+            global_options_first(argv), prog_name="serpline", standalone_mode=False
+        )
     except BrokenPipeError:
         # The reader closed the pipe. Redirect stdout, or the interpreter's last flush fails too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

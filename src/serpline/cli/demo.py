@@ -30,6 +30,7 @@ from serpline.cli.common import (
     print_message,
     run,
 )
+from serpline.cli.demo_clean import CALL_LOG, PREFIX, remove_demos
 from serpline.cli.runs import exit_code
 from serpline.core.ids import new_id
 from serpline.core.settings import Settings
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 WORKER_CRASHES_MAX = 5
-CALL_LOG = "simulator-calls.jsonl"
 # Simulated accounts have no call limits, and their batches are ready at once.
 _FAST_SETTINGS = {
     "SERPLINE_PROVIDER_RATES": json.dumps(equal_rates(1_000.0)),
@@ -75,9 +75,15 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 1,
     dialect: DialectOption = "openai",
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove the directories of earlier demos; run none.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Run all seven phases against simulated providers and show the results. It is free."""
+    if clean:
+        remove_demos(load_settings(ctx).data_dir, only=ctx.obj is not None, as_json=as_json)
+        return 0
     with ExitStack() as stack:
         file = keywords or stack.enter_context(
             resources.as_file(resources.files("serpline") / "data" / "demo_keywords.csv")
@@ -119,7 +125,7 @@ def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = (
-            Path(tempfile.mkdtemp(prefix="demo-", dir=settings.data_dir))
+            Path(tempfile.mkdtemp(prefix=PREFIX, dir=settings.data_dir))
             if is_new
             else settings.data_dir
         )

@@ -1,6 +1,5 @@
 """The demo's closing report: DSI, rankings, costs, audit, a schedule and further commands."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -12,6 +11,8 @@ import typer
 
 from serpline.cli import demo_audit, demo_recompute, demo_schedule
 from serpline.cli.costs import amount
+from serpline.cli.demo_clean import PREFIX
+from serpline.cli.invocation import command
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.cli.tables import Column, Sign, show_table
@@ -70,19 +71,19 @@ def show(
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
     typer.echo()
     demo_schedule.show_schedule(report["demo_schedule"])
-    named = [f"rankings --keyword {shlex.quote(row.keyword)}" for row in rankings[:1]]
-    option = f"--data-dir {directory} " if embedded else ""
+    named = [("rankings", "--keyword", row.keyword) for row in rankings[:1]]
     typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
-    for command in (
-        f"run show {report['run_id']}",
-        f"schedule show {shlex.quote(report['demo_schedule']['id'])}",
-        "dsi show --content-type all",
+    for words in (
+        ("run", "show", str(report["run_id"])),
+        ("schedule", "show", report["demo_schedule"]["id"]),
+        ("dsi", "show", "--content-type", "all"),
         *named,
-        "dsi export --format csv",
-        "dsi inputs --output inputs.jsonl",
-        "companies list",
+        ("dsi", "export", "--format", "csv"),
+        ("dsi", "inputs", "--output", "inputs.jsonl"),
+        ("companies", "list"),
+        *([("demo", "--clean")] if embedded and directory.name.startswith(PREFIX) else []),
     ):
-        typer.echo(f"  serpline {option}{command}")
+        typer.echo(f"  {command(directory if embedded else None, *words)}")
 
 
 def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:

@@ -6,8 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import typer
-
 from serpline.domain.text import is_storable
 
 PROGRAM = "serpline"
@@ -22,9 +20,8 @@ def person() -> str | None:
     return name if name and is_storable(name) else None
 
 
-def command(ctx: typer.Context, *arguments: str) -> str:
-    """A command line with the ``--data-dir`` of this command, for a shell."""
-    data_dir: Path | None = ctx.obj
+def command(data_dir: Path | None, *arguments: str) -> str:
+    """A command line for a shell; ``data_dir``: the global option, if one was given."""
     option = [] if data_dir is None else ["--data-dir", str(data_dir)]
     return shlex.join([*program(), *option, *arguments])
 

@@ -9,7 +9,7 @@ from serpline.cli.common import JsonFlag, print_json, print_message, run, servic
 from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import UserError
 
-app = typer.Typer(help="Dead letters: jobs that failed all their attempts.", no_args_is_help=True)
+app = typer.Typer(help="Jobs that failed all their attempts.", no_args_is_help=True)
 
 # The column's largest value.
 LETTER_ID_MAX = 2**63 - 1
@@ -17,27 +17,25 @@ LETTER_ID_MAX = 2**63 - 1
 
 def _letter_id(given: int) -> int:
     if not 1 <= given <= LETTER_ID_MAX:
-        raise UserError(f"dead letter {given}: must be 1 to {LETTER_ID_MAX}")
+        raise UserError(f"job {given}: must be 1 to {LETTER_ID_MAX}")
     return given
 
 
 LetterId = Annotated[
-    int, typer.Argument(callback=_letter_id, help="Id of the dead letter, as in 'jobs list'.")
+    int, typer.Argument(callback=_letter_id, help="Id of the failed job, as in 'jobs list'.")
 ]
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    limit: Annotated[
-        int, typer.Option(min=1, max=1_000, help="Maximum number of dead letters.")
-    ] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Maximum number of jobs.")] = 100,
     settled: Annotated[
         bool, typer.Option("--all", help="Include retried and discarded ones.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List dead letters, newest first."""
+    """List failed jobs, newest first."""
 
     async def read() -> list[dict[str, Any]]:
         from serpline.store.queue.dead_letters import DeadLetterStatus, list_dead_letters
@@ -59,7 +57,7 @@ def list_(
 
 @app.command()
 def retry(ctx: typer.Context, letter_id: LetterId) -> None:
-    """Enqueue a dead letter's job again, with all its attempts."""
+    """Enqueue a failed job again, with all its attempts."""
 
     async def write() -> None:
         from serpline.store.queue import dead_letters
@@ -68,12 +66,12 @@ def retry(ctx: typer.Context, letter_id: LetterId) -> None:
             await dead_letters.retry(conn, letter_id)
 
     run(write())
-    print_message(f"dead letter {letter_id}: enqueued again")
+    print_message(f"job {letter_id}: enqueued again")
 
 
 @app.command()
 def discard(ctx: typer.Context, letter_id: LetterId) -> None:
-    """Discard a dead letter. Its record stays."""
+    """Discard a failed job. Its record stays."""
 
     async def write() -> None:
         from serpline.store.queue import dead_letters
@@ -82,4 +80,4 @@ def discard(ctx: typer.Context, letter_id: LetterId) -> None:
             await dead_letters.discard(conn, letter_id)
 
     run(write())
-    print_message(f"dead letter {letter_id}: discarded")
+    print_message(f"job {letter_id}: discarded")

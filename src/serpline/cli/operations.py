@@ -30,13 +30,6 @@ def _days(help_: str) -> Any:
     return typer.Option(metavar="DAYS", help=help_, show_default="see docs/retention.md")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.command("backup")(backup)
-    app.command("restore")(restore)
-    app.command("prune")(prune)
-
-
 def backup(
     ctx: typer.Context,
     file: BackupFile,
@@ -134,7 +127,9 @@ def prune(
     calls_days: Annotated[int | None, _days("Days to keep the call ledger; at least 33.")] = None,
     reference_days: Annotated[int | None, _days("Days to keep bought reference data.")] = None,
     webhooks_days: Annotated[int | None, _days("Days to keep received webhooks.")] = None,
-    dead_letters_days: Annotated[int | None, _days("Days to keep settled dead letters.")] = None,
+    dead_letters_days: Annotated[
+        int | None, _days("Days to keep failed jobs that a person settled.")
+    ] = None,
     breaker_events_days: Annotated[int | None, _days("Days to keep breaker events.")] = None,
     workers_days: Annotated[int | None, _days("Days to keep ended workers.")] = None,
     slots_days: Annotated[

@@ -69,7 +69,7 @@ async def follow(
         if ctx is not None:
             print_message(f"run {run_id} goes on. To watch it again, and to cancel it:")
             for verb in ("watch", "cancel"):
-                print_message(f"  {command(ctx, 'run', verb, str(run_id)[:ID_CHARACTERS])}")
+                print_message(f"  {command(ctx.obj, 'run', verb, str(run_id)[:ID_CHARACTERS])}")
         raise
 
 

@@ -1,7 +1,8 @@
 """The command tree and the global options."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,7 @@ from serpline.cli import (
     runs,
     schedule,
     schema,
+    server,
     simulate,
     start,
     trends,
@@ -69,28 +71,42 @@ def global_options(
     WIDE.set(wide)
 
 
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.command("up")(processes.up)
-app.command("worker")(processes.worker)
-app.command("scheduler")(processes.scheduler)
-app.command("web")(processes.web)
+PANELS = _START, _COLLECT, _RESULTS, _OPERATE = "Start", "Collect", "Results", "Operate"
+
+
+def _command(panel: str, name: str, run: Callable[..., Any], summary: str) -> None:
+    app.command(name, rich_help_panel=panel, short_help=summary)(run)
+
+
+def _group(panel: str, name: str, group: typer.Typer) -> None:
+    app.add_typer(group, name=name, rich_help_panel=panel)
+
+
+_command(_START, "demo", demo.demo, "Try everything against simulated providers, for free.")
+_command(_START, "doctor", doctor.doctor, "Check this machine, the database and the providers.")
+_command(_START, "up", processes.up, "Run everything that collects, until stopped.")
 start.register(runs.app)
-app.add_typer(runs.app, name="run")
-app.add_typer(keywords.app, name="keywords")
-app.add_typer(markets.app, name="markets")
-app.add_typer(companies.app, name="companies")
-app.command("rankings")(rankings.rankings)
-app.add_typer(dsi.app, name="dsi")
-app.command("compare")(compare.compare)
-app.command("sov")(figures.sov)
-app.command("trends")(trends.trends)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(breakers.app, name="breakers")
-app.add_typer(budgets.app, name="budgets")
-app.command("prices")(prices.prices)
-app.add_typer(schedule.schedule_app, name="schedule")
-app.add_typer(notifications.app, name="notifications")
-app.command("schema")(schema.schema)
-app.add_typer(simulate.app, name="simulator")
-operations.register(app)
+_group(_COLLECT, "keywords", keywords.app)
+_group(_COLLECT, "markets", markets.app)
+_group(_COLLECT, "run", runs.app)
+_group(_COLLECT, "schedule", schedule.schedule_app)
+_command(_RESULTS, "rankings", rankings.rankings, "Who ranks, by keyword and market.")
+_group(_RESULTS, "dsi", dsi.app)
+_command(_RESULTS, "compare", compare.compare, "What changed between two runs, and why.")
+_command(_RESULTS, "sov", figures.sov, "Share of voice of each company.")
+_command(_RESULTS, "trends", trends.trends, "Changes since the previous tracked run.")
+_group(_RESULTS, "companies", companies.app)
+_group(_OPERATE, "breakers", breakers.app)
+_group(_OPERATE, "budgets", budgets.app)
+_command(_OPERATE, "prices", prices.prices, "What providers charge, in a file to edit.")
+_group(_OPERATE, "jobs", jobs.app)
+_group(_OPERATE, "notifications", notifications.app)
+_group(_OPERATE, "server", server.app)
+_command(_OPERATE, "worker", processes.worker, "Run one worker process.")
+_command(_OPERATE, "scheduler", processes.scheduler, "Start the runs of schedules, and do no more.")
+_command(_OPERATE, "web", processes.web, "Receive webhooks, and answer health checks.")
+_command(_OPERATE, "backup", operations.backup, "Write the database to one file.")
+_command(_OPERATE, "restore", operations.restore, "Load a backup into an empty database.")
+_command(_OPERATE, "prune", operations.prune, "Delete expired operational data now.")
+_command(_OPERATE, "schema", schema.schema, "Print the keys of a configuration file.")
+_group(_OPERATE, "simulator", simulate.app)

@@ -279,9 +279,11 @@ async def _control(ctx: typer.Context, given: str, verb: str) -> None:
 def retry(
     ctx: typer.Context,
     run_id: RunId,
-    phase: Annotated[PhaseName | None, typer.Option(help="Only this phase.")] = None,
+    phase: Annotated[
+        PhaseName | None, typer.Option(metavar="PHASE", help="Only this phase.")
+    ] = None,
     content_type: Annotated[
-        ContentType | None, typer.Option(help="Only this content type.")
+        ContentType | None, typer.Option(metavar="TYPE", help="Only this content type.")
     ] = None,
     item: Annotated[
         str | None, typer.Option(callback=require_utf8, help="Only this item; needs --phase.")

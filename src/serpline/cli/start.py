@@ -64,7 +64,9 @@ def start(
     mode: Annotated[
         PipelineMode,
         typer.Option(
-            help="testing: five keywords, nothing reused. scheduled: failed lanes are retried."
+            metavar="MODE",
+            help="manual. testing: five keywords, nothing reused. scheduled: failed steps are"
+            " retried.",
         ),
     ] = (PipelineMode.MANUAL),
     content_types: Annotated[

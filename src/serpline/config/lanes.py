@@ -26,10 +26,10 @@ RetryAttempts = Annotated[int, whole(1, 100), Field(description="Attempts per it
 PhaseRetries = Annotated[
     int,
     whole(0, 100),
-    Field(description="Automatic retries of a failed lane (SCHEDULED mode)."),
+    Field(description="Automatic retries of a failed step (SCHEDULED mode)."),
 ]
 MinSuccessRatio = Annotated[
-    Ratio, Field(description="A lane fails if a smaller share of its items succeeds.")
+    Ratio, Field(description="A step fails if a smaller share of its items succeeds.")
 ]
 MinCollectedRatio = Annotated[
     Ratio,
@@ -59,7 +59,7 @@ LaneDeadlineHours = Annotated[
     float,
     number("0 to 1000", ge=0, le=1_000),
     Field(
-        description="Hours after a lane's start, or after the run's last resume, when its"
+        description="Hours after a step's start, or after the run's last resume, when its"
         " unfinished items fail."
     ),
 ]

@@ -31,7 +31,8 @@ _NEUTRAL = frozenset(
     {
         ErrorCategory.RATE_LIMIT,
         ErrorCategory.QUOTA,
-        ErrorCategory.REFUSED_BY_PEER,
+        ErrorCategory.ACCESS_DENIED,
+        ErrorCategory.NOT_FOUND,
         ErrorCategory.INTERNAL,
         ErrorCategory.POISON,
     }

@@ -26,6 +26,7 @@ class ConfigurationError(UserError):
 class ErrorCategory(StrEnum):
     """Why a call failed.
 
+    ACCESS_DENIED: the site or the provider does not give this to us. NOT_FOUND: it does not exist.
     MALFORMED is a broken reply, a sign that the provider is unhealthy. UNUSABLE is an intact reply
     whose content does not have the requested form: a model's mistake, not its server's.
     """
@@ -38,7 +39,8 @@ class ErrorCategory(StrEnum):
     AUTH = "auth"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_BY_PEER = "refused_by_peer"
+    ACCESS_DENIED = "access_denied"
+    NOT_FOUND = "not_found"
     EMPTY = "empty"
     UNUSABLE = "unusable"
     INTERNAL = "internal"

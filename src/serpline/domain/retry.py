@@ -20,7 +20,8 @@ NEVER_RETRIED = frozenset(
         ErrorCategory.AUTH,
         ErrorCategory.QUOTA,
         ErrorCategory.BAD_REQUEST,
-        ErrorCategory.REFUSED_BY_PEER,
+        ErrorCategory.ACCESS_DENIED,
+        ErrorCategory.NOT_FOUND,
         ErrorCategory.POISON,
     }
 )

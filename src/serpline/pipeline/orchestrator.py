@@ -47,7 +47,7 @@ from serpline.store.runs.skipped import skipped_for
 
 log = get(__name__)
 
-DEADLINE_REASON = "deadline: not finished within the time allowed for a lane"
+DEADLINE_REASON = "deadline: not finished within the time allowed for a step"
 
 _ENDINGS = {
     RunStatus.COMPLETED: "complete",

@@ -199,7 +199,7 @@ class PipelineService:
             stopped = {key for key, lane in views.items() if lane.status is LaneStatus.CANCELLED}
             if not chosen and (item is not None or phase is not None or not stopped):
                 raise UserError(
-                    f"run {run_id}: no failed lane or item matches, so there is nothing to retry"
+                    f"run {run_id}: no failed step or item matches, so there is nothing to retry"
                 )
             reopened = {lane.key for lane in chosen} | stopped
             for lane in chosen:

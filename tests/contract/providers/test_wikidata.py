@@ -256,7 +256,7 @@ def test_a_year_before_the_common_era_is_not_a_founding_year() -> None:
     ("status", "category", "permanent"),
     [
         (400, ErrorCategory.BAD_REQUEST, True),
-        (403, ErrorCategory.REFUSED_BY_PEER, True),
+        (403, ErrorCategory.ACCESS_DENIED, True),
         (404, ErrorCategory.BAD_REQUEST, True),
         (408, ErrorCategory.TIMEOUT, False),
         (429, ErrorCategory.RATE_LIMIT, False),

@@ -64,7 +64,7 @@ def test_exit_codes(
     def command(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "app", command)
+    monkeypatch.setattr(cli, "command_of", lambda *_: command)
     assert cli.main(["run", "list"]) == code
     output = capsys.readouterr().err
     assert ("Traceback" in output) == (code == 70)
@@ -79,7 +79,7 @@ def test_a_traceback_is_escaped(
     def command(*_: object, **__: object) -> None:
         raise RuntimeError("a title\x1b[2J\u202e")
 
-    monkeypatch.setattr(cli, "app", command)
+    monkeypatch.setattr(cli, "command_of", lambda *_: command)
     assert cli.main(["run", "list"]) == 70
     output = capsys.readouterr().err
     assert r"a title\u001b[2J\u202e" in output

@@ -11,15 +11,15 @@ PROVIDER = "page"
 
 _MEANINGS = {
     204: (ErrorCategory.EMPTY, True, "the page is empty"),
-    401: (ErrorCategory.REFUSED_BY_PEER, True, "the page requires a login"),
-    402: (ErrorCategory.REFUSED_BY_PEER, True, "the page requires a payment"),
-    403: (ErrorCategory.REFUSED_BY_PEER, True, "the site refuses the page"),
-    404: (ErrorCategory.REFUSED_BY_PEER, True, "the page does not exist"),
+    401: (ErrorCategory.ACCESS_DENIED, True, "the page requires a login"),
+    402: (ErrorCategory.ACCESS_DENIED, True, "the page requires a payment"),
+    403: (ErrorCategory.ACCESS_DENIED, True, "the site refuses the page"),
+    404: (ErrorCategory.NOT_FOUND, True, "the page does not exist"),
     408: (ErrorCategory.TIMEOUT, False, "the site took too long"),
-    410: (ErrorCategory.REFUSED_BY_PEER, True, "the page is gone"),
+    410: (ErrorCategory.NOT_FOUND, True, "the page is gone"),
     425: (ErrorCategory.RATE_LIMIT, False, "the site asks to try again later"),
     429: (ErrorCategory.RATE_LIMIT, False, "the site asks to try again later"),
-    451: (ErrorCategory.REFUSED_BY_PEER, True, "the page is withheld for legal reasons"),
+    451: (ErrorCategory.ACCESS_DENIED, True, "the page is withheld for legal reasons"),
     504: (ErrorCategory.TIMEOUT, False, "the site took too long"),
 }
 
@@ -51,6 +51,6 @@ def _meaning(status: int) -> Meaning:
     if 500 <= status < 600:
         return ErrorCategory.SERVER, False, "the site failed"
     if 300 <= status < 400:
-        return ErrorCategory.REFUSED_BY_PEER, True, "the redirect has no usable target"
+        return ErrorCategory.NOT_FOUND, True, "the redirect has no usable target"
     # Also made-up statuses against robots, such as 999.
-    return ErrorCategory.REFUSED_BY_PEER, True, "the site refuses the page"
+    return ErrorCategory.ACCESS_DENIED, True, "the site refuses the page"

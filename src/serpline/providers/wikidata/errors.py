@@ -9,7 +9,7 @@ from serpline.domain.replies import failure_of, meaning_of_status, retry_after_s
 _MEANINGS = {
     400: (ErrorCategory.BAD_REQUEST, True, "wikidata refused the query"),
     403: (
-        ErrorCategory.REFUSED_BY_PEER,
+        ErrorCategory.ACCESS_DENIED,
         True,
         "wikidata refused this client; is SERPLINE_WIKIDATA_CONTACT a real contact?",
     ),

@@ -31,10 +31,9 @@ _RATE = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXC
 # Our own reason for a daily limit.
 _DAILY = "per day"
 _DAY_WORDS = re.compile(r"per[ _-]?day|\b1/d/", re.IGNORECASE)
-_HIDDEN = (ErrorCategory.REFUSED_BY_PEER, True, "youtube does not show this")
 _BY_STATUS = {
-    403: _HIDDEN,
-    404: _HIDDEN,
+    403: (ErrorCategory.ACCESS_DENIED, True, "youtube does not show this"),
+    404: (ErrorCategory.NOT_FOUND, True, "youtube does not have this"),
     408: (ErrorCategory.TIMEOUT, False, "youtube took too long"),
 }
 _AUTH = frozenset(

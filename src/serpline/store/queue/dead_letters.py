@@ -127,9 +127,7 @@ async def _settle(conn: Connection, letter_id: int, status: DeadLetterStatus) ->
         return _letter(row)
     now = await conn.execute(sa.select(dead_letters.c.status).where(dead_letters.c.id == letter_id))
     found = now.scalar_one_or_none()
-    raise UserError(
-        f"dead letter {letter_id}: " + ("unknown" if found is None else f"already {found}")
-    )
+    raise UserError(f"job {letter_id}: " + ("unknown" if found is None else f"already {found}"))
 
 
 def _letter(row: sa.Row[Any]) -> DeadLetter:

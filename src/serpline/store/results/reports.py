@@ -87,6 +87,12 @@ async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -
     return int(rows.scalar_one())
 
 
+async def has_schema(conn: Connection) -> bool:
+    """Whether the database has this program's tables."""
+    rows = await conn.execute(text("SELECT to_regclass('workers') IS NOT NULL"))
+    return bool(rows.scalar_one())
+
+
 async def has_project(conn: Connection) -> bool:
     """Whether the database has keywords or runs."""
     rows = await conn.execute(
