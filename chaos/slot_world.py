@@ -27,7 +27,7 @@ from chaos.slot_process import DEAD_AFTER_SECONDS, TAKE_OVER_SECONDS, SlotProces
 from serpline.app.services import Services, open_services
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import parse_keywords
+from serpline.imports.reading import parse_keywords
 from serpline.robustness.policies import equal_rates
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.simulator.config import BatchTiming, SimulatorConfig

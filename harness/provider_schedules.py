@@ -13,7 +13,7 @@ from harness.inline import TravelClock
 from serpline.app.housekeeping import create_provider_driver
 from serpline.app.tools import open_tools
 from serpline.core.settings import load
-from serpline.domain.keywords import parse_keywords
+from serpline.imports.reading import parse_keywords
 from serpline.scheduling.provider_driver import ProviderDriver
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.simulator.config import SimulatorConfig

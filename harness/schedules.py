@@ -9,9 +9,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from serpline.core.clock import SystemClock
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import RunStatus
+from serpline.imports.reading import parse_keywords
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging
 from serpline.scheduling.service import SchedulingService

@@ -27,10 +27,10 @@ from harness.worker_pool import WorkerPool, worker_main
 from serpline.app.services import Services, open_services
 from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PipelineMode
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_RUNS
+from serpline.imports.reading import parse_keywords
 from serpline.robustness.policies import equal_rates
 from serpline.simulator.config import BatchTiming, SimulatorConfig
 from serpline.simulator.journal import CallEntry

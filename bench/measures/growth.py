@@ -17,8 +17,8 @@ from bench.place import Place
 from bench.statements import LOGGED, Cost, costs
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.states import ENDED_RUNS, RunStatus
+from serpline.imports.reading import parse_keywords
 from serpline.pipeline.service import PipelineService
 from serpline.robustness.policies import equal_rates
 from serpline.store import projects

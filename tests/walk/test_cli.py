@@ -35,10 +35,14 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"keyword,market\ncaf\xe9,US\n", "is not UTF-8"),
+        (b"keyword,market\n\xc3\xa9\xc3\xa8,US\ncaf\xe9,US\n", "line 3: the file is UTF-8 except"),
         (b"keyword,market\nfoo,ZZ\n", "unknown market 'ZZ'"),
         (b"", "empty"),
-        (b"word,place\nfoo,US\n", "market"),
+        (b"word,place\nfoo,US\n", "no column of keywords among 'word', 'place'"),
+        (
+            b"keyword,tags\nfoo,a\n",
+            "no column of markets: give the market of all lines with --market",
+        ),
     ],
 )
 def test_a_bad_keyword_file_is_one_line(

@@ -8,10 +8,10 @@ from uuid import UUID
 from harness.tables import final_tables
 from harness.world import World, open_world
 
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.results import Ranking
 from serpline.domain.states import RunStatus
+from serpline.imports.reading import parse_keywords
 from serpline.pipeline.report import run_report
 from serpline.store import projects
 from serpline.store.results import combined

@@ -7,9 +7,9 @@ from harness.tables import final_tables
 from harness.waiting import until
 from harness.world import World, open_world
 
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import RunStatus
+from serpline.imports.reading import parse_keywords
 from serpline.store import projects
 
 KEYWORDS = b"""keyword,market

@@ -16,8 +16,9 @@ import pycountry
 from serpline.domain.markets import builtin_markets
 
 # Names in use that neither list has.
-_MORE_NAMES: Mapping[str, str] = MappingProxyType(
+OTHER_NAMES: Mapping[str, str] = MappingProxyType(
     {
+        "britain": "GB",
         "burma": "MM",
         "cape verde": "CV",
         "czech republic": "CZ",
@@ -34,8 +35,10 @@ _MORE_NAMES: Mapping[str, str] = MappingProxyType(
         "scotland": "GB",
         "swaziland": "SZ",
         "turkey": "TR",
+        "uae": "AE",
         "uk": "GB",
         "united states of america": "US",
+        "us": "US",
         "usa": "US",
         "vatican": "VA",
         "wales": "GB",
@@ -64,7 +67,7 @@ def _words(text: str) -> str:
 
 @cache
 def _by_name() -> Mapping[str, str]:
-    names = {**_MORE_NAMES}
+    names = {**OTHER_NAMES}
     for country in pycountry.countries:
         for kind in ("official_name", "common_name", "name"):
             if name := getattr(country, kind, None):

@@ -35,7 +35,6 @@ from serpline.cli.runs import exit_code
 from serpline.core.ids import new_id
 from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import KeywordReport, iter_keywords
 from serpline.robustness.policies import equal_rates
 
 if TYPE_CHECKING:
@@ -106,18 +105,16 @@ def demo(
 
 def check_file(file: Path, *, lines: bool) -> None:
     """Check the file before anything starts. Raises ``UserError``; ``lines``: for bad lines too."""
-    try:
-        with file.open("rb") as stream:
-            if lines:
-                report = KeywordReport()
-                deque(iter_keywords(stream, report), maxlen=0)
-                if report.problem_count:
-                    raise UserError(f"{file}: {report.summary()}")
-    except OSError as error:
-        raise file_error(file, error) from None
-    except UserError as error:
-        shown = str(error)
-        raise UserError(shown if str(file) in shown else f"{file}: {shown}") from None
+    from serpline.cli.keyword_files import opened_file
+    from serpline.imports.reading import KeywordReport, open_keywords
+
+    with opened_file(file) as stream:
+        if lines:
+            report = KeywordReport()
+            with open_keywords(stream) as keywords:
+                deque(keywords.rows(report), maxlen=0)
+            if report.problem_count:
+                raise UserError(report.summary())
 
 
 def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:

@@ -1,139 +1,209 @@
-"""``serpline keywords import|list``."""
+"""``serpline keywords import``; ``keyword_sets`` has the other commands of keywords."""
 
-from dataclasses import replace
-from itertools import islice
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serpline.cli.common import (
     JsonFlag,
-    file_error,
     print_json,
     print_message,
     require_utf8,
     run,
     services,
+    shown_path,
 )
-from serpline.cli.tables import show_table
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 
 if TYPE_CHECKING:
     from serpline.app.services import Services
+    from serpline.cli.keyword_files import Imported, RefusedLines
+    from serpline.domain.keywords import KeywordRow
+    from serpline.imports.reading import KeywordFile, Options
+    from serpline.store.database import Connection
 
-app = typer.Typer(help="Import and list keywords.", no_args_is_help=True)
+app = typer.Typer(help="Import, list, tag and remove keywords.", no_args_is_help=True)
 
 ROWS_PER_STATEMENT = 5_000
-LIMIT_MAX = 5_000_000
+
+SheetOption = Annotated[
+    str | None,
+    typer.Option(
+        callback=require_utf8,
+        help="Sheet of a workbook or file of an archive. Default: the first with keywords.",
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(callback=require_utf8, help="Encoding, such as cp1252. Default: found."),
+]
+KeywordColumnOption = Annotated[
+    str | None, typer.Option(callback=require_utf8, help="Name of the column of keywords.")
+]
+MarketColumnOption = Annotated[
+    str | None, typer.Option(callback=require_utf8, help="Name of the column of markets.")
+]
 
 
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV file with a header line: keyword,market,tags.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, Excel workbook, plain list, or archive of CSV files; - is stdin."
+        ),
+    ],
+    market: Annotated[
+        list[str] | None,
+        typer.Option(help="Market of lines that name none: code, country or en-US. Repeatable."),
+    ] = None,
     landscape: Annotated[
         str | None,
         typer.Option(
             callback=require_utf8, help="Add them to this landscape (a named set of keywords)."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what was understood; import nothing.")
+    ] = False,
+    refused: Annotated[
+        Path | None,
+        typer.Option(
+            help="Import valid lines; write the others with the reason to this new CSV file."
+        ),
+    ] = None,
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Import valid lines and report the others.")
     ] = False,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
+    keyword_column: KeywordColumnOption = None,
+    market_column: MarketColumnOption = None,
+    tags_column: Annotated[
+        str | None, typer.Option(callback=require_utf8, help="Name of the column of tags.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Import keyword × market pairs. A bad line rejects the whole file."""
+    """Import keyword × market pairs. A bad line refuses the whole file.
 
-    async def import_all() -> tuple[int, KeywordReport]:
+    Reads exports of Google, Ahrefs, Semrush and other tools as they are.
+    """
+    from serpline.cli.keyword_files import RefusedLines, imported_document, show_imported
+    from serpline.imports.headers import ColumnNames
+    from serpline.imports.reading import Options
+
+    options = Options(
+        sheet=sheet,
+        encoding=encoding,
+        columns=ColumnNames(keyword_column, market_column, tags_column),
+        markets=tuple(market or ()),
+    )
+    lines = RefusedLines(refused) if refused else None
+
+    async def import_all() -> "Imported":
         async with services(ctx) as opened:
-            return await import_file(opened, file, landscape, skip_bad_lines=skip_bad_lines)
+            return await import_file(
+                opened,
+                file,
+                landscape,
+                options,
+                skip_bad_lines=skip_bad_lines or refused is not None,
+                is_dry=dry_run,
+                refused=lines,
+            )
 
-    made, report = run(import_all())
-    if report.problem_count:
-        print_message(f"{file}: {report.problem_count} lines skipped: {report.summary()}")
+    try:
+        done = run(import_all())
+        if lines and done.report.problem_count:
+            lines.commit()
+    finally:
+        if lines:
+            lines.abort()
+    report = done.report
     if as_json:
-        print_json(
-            {
-                "new": made,
-                "rows": report.row_count,
-                "duplicates": report.duplicate_count,
-                "problems": [{"line": p.line, "message": p.message} for p in report.problems],
-                "problem_count": report.problem_count,
-            }
+        print_json(imported_document(done, is_dry=dry_run, refused=refused))
+        return
+    if report.problem_count and not dry_run and not refused:
+        print_message(
+            f"{shown_path(file)}: {report.problem_count} lines skipped: {report.summary()}"
         )
-    else:
-        typer.echo(
-            f"{report.row_count} pairs read: {made} new,"
-            f" {report.duplicate_count} duplicates in the file"
-        )
+    show_imported(done, file, is_dry=dry_run, refused=refused)
 
 
 async def import_file(
-    opened: "Services", path: Path, landscape: str | None = None, *, skip_bad_lines: bool = False
-) -> tuple[int, KeywordReport]:
-    """Import a file in one transaction. Returns the number of new pairs, and a report.
+    opened: "Services",
+    path: Path,
+    landscape: str | None = None,
+    options: "Options | None" = None,
+    *,
+    skip_bad_lines: bool = False,
+    is_dry: bool = False,
+    refused: "RefusedLines | None" = None,
+) -> "Imported":
+    """Import a file in one transaction; ``is_dry``: count only.
 
-    Raises ``UserError`` and imports nothing for an unreadable file and, unless ``skip_bad_lines``,
-    for any bad line.
+    Raises ``UserError`` and imports nothing for an unreadable file and, unless ``skip_bad_lines``
+    or ``is_dry``, for any bad line.
     """
+    from serpline.cli.keyword_files import Imported, opened_file
     from serpline.config.model import read_value
     from serpline.config.values import NAME
+    from serpline.imports.reading import KeywordReport, open_keywords
     from serpline.store import projects
 
     if landscape is not None:
         landscape = read_value(NAME, "--landscape", landscape)
-    report, made = KeywordReport(), 0
-    try:
-        with path.open("rb") as stream:
-            async with opened.database.transaction() as conn:
-                await projects.ensure_builtin_markets(conn)
-                known = await projects.markets(conn)
-                found = iter_keywords(stream, report, known)
-                while part := list(islice(found, ROWS_PER_STATEMENT)):
-                    made += await projects.import_keywords(conn, _merge_duplicates(part), landscape)
-                if report.problem_count and not skip_bad_lines:
-                    # Raised inside the transaction, which rolls back.
-                    raise UserError(f"{path}: {report.summary()}")
-    except OSError as error:
-        raise file_error(path, error) from None
-    except UserError as error:
-        shown = str(error)
-        raise UserError(shown if str(path) in shown else f"{path}: {shown}") from None
-    return made, report
+    report = KeywordReport(refuse=refused.write if refused else None)
+    with opened_file(path) as stream:
+        async with opened.database.transaction() as conn:
+            await projects.ensure_builtin_markets(conn)
+            known = await projects.markets(conn)
+            with open_keywords(stream, options, known) as file:
+                done = Imported(file.layout, report)
+                await _import_rows(conn, file, done, landscape, is_dry=is_dry)
+            if report.problem_count and not skip_bad_lines and not is_dry:
+                # Raised inside the transaction, which rolls back.
+                raise UserError(report.summary())
+    return done
 
 
-def _merge_duplicates(rows: list[KeywordRow]) -> list[KeywordRow]:
-    """Merge rows of the same pair; the row gets the tags of all."""
-    merged: dict[tuple[str, str], KeywordRow] = {}
-    for row in rows:
-        first = merged.setdefault((row.key, row.market), row)
-        if first is not row:
-            tags = tuple(dict.fromkeys((*first.tags, *row.tags)))
-            merged[row.key, row.market] = replace(first, tags=tags)
-    return list(merged.values())
-
-
-@app.command("list")
-def list_(
-    ctx: typer.Context,
-    limit: Annotated[
-        int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of pairs.")
-    ] = 100,
-    as_json: JsonFlag = False,
+async def _import_rows(
+    conn: "Connection",
+    file: "KeywordFile",
+    done: "Imported",
+    landscape: str | None,
+    *,
+    is_dry: bool,
 ) -> None:
-    """List keyword × market pairs in the order of import."""
+    from serpline.imports.reading import merge_duplicates
+    from serpline.store import projects
 
-    async def read() -> list[dict[str, Any]]:
-        from serpline.store import projects
+    part: list[KeywordRow] = []
+    firsts: Counter[str] = Counter()
 
-        async with services(ctx) as opened, opened.database.transaction() as conn:
-            return await projects.list_keywords(conn, limit)
+    async def flush() -> None:
+        rows = merge_duplicates(part)
+        if is_dry:
+            done.known.update(await projects.known_pairs(conn, rows))
+        else:
+            done.new.update(await projects.import_pairs(conn, rows, landscape))
+        part.clear()
 
-    found = run(read())
-    if as_json:
-        print_json(found)
+    seen = 0
+    for row in file.rows(done.report):
+        is_first, seen = done.report.row_count > seen, done.report.row_count
+        if is_first:
+            firsts[row.market] += 1
+            done.add_example(row.keyword)
+        if is_first or not is_dry:
+            part.append(row)
+        if len(part) >= ROWS_PER_STATEMENT:
+            await flush()
+    await flush()
+    if is_dry:
+        done.new = firsts - done.known
     else:
-        rows = [[r["id"], r["keyword"], r["market"], r["tags"]] for r in found]
-        show_table(["id", "keyword", "market", "tags"], rows)
+        done.known = firsts - done.new

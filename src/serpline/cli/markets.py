@@ -9,7 +9,7 @@ from serpline.cli.common import JsonFlag, print_json, require_utf8, run, service
 from serpline.cli.tables import Column, show_table
 from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
-from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
+from serpline.domain.markets import Market, dataforseo_language, normal_code
 
 app = typer.Typer(help="Markets: the place and language of searches.", no_args_is_help=True)
 
@@ -92,11 +92,12 @@ def add(
     }
 
     async def insert() -> Market:
+        from serpline.imports.market_names import MarketNames
         from serpline.store import projects
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             await projects.ensure_builtin_markets(conn)
-            base = get_market(like, await projects.markets(conn))
+            base = MarketNames(await projects.markets(conn)).get(like)
             changed: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
             if language is not None and language_code is None:
                 changed["language_code"] = dataforseo_language(language)

@@ -16,7 +16,9 @@ from serpline.cli import (
     dsi,
     figures,
     jobs,
+    keyword_sets,
     keywords,
+    landscapes,
     markets,
     notifications,
     operations,
@@ -86,7 +88,9 @@ _command(_START, "demo", demo.demo, "Try everything against simulated providers,
 _command(_START, "doctor", doctor.doctor, "Check this machine, the database and the providers.")
 _command(_START, "up", processes.up, "Run everything that collects, until stopped.")
 start.register(runs.app)
+keyword_sets.register(keywords.app)
 _group(_COLLECT, "keywords", keywords.app)
+_group(_COLLECT, "landscapes", landscapes.app)
 _group(_COLLECT, "markets", markets.app)
 _group(_COLLECT, "run", runs.app)
 _group(_COLLECT, "schedule", schedule.schedule_app)

@@ -1,5 +1,6 @@
 """A team's project: markets, keywords, landscapes, and marked companies."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -48,7 +49,14 @@ async def markets(conn: Connection) -> dict[str, Market]:
 async def import_keywords(
     conn: Connection, rows: Sequence[KeywordRow], landscape: str | None = None
 ) -> int:
-    """Insert keyword × market pairs; returns how many pairs are new. Tags are added, not replaced.
+    """``import_pairs``, with the number of new pairs over all markets."""
+    return sum((await import_pairs(conn, rows, landscape)).values())
+
+
+async def import_pairs(
+    conn: Connection, rows: Sequence[KeywordRow], landscape: str | None = None
+) -> dict[str, int]:
+    """Insert keyword × market pairs; returns how many are new, by market. Tags are added.
 
     Rows must not repeat a pair. The first spelling stays. A keyword limit takes those
     imported first.
@@ -78,13 +86,27 @@ async def import_keywords(
             " AS u(k, market, tags) JOIN keywords k ON k.folded = u.k"
             " ON CONFLICT (keyword_id, market) DO UPDATE SET tags = (SELECT coalesce(array_agg("
             "DISTINCT t ORDER BY t), '{}') FROM unnest(km.tags || excluded.tags) AS t)"
-            " RETURNING (xmax = 0) AS is_new"
+            " RETURNING (xmax = 0) AS is_new, market"
         ),
         {"keys": given["keys"], "markets": given["markets"], "tags": given["tags"]},
     )
     if landscape is not None:
         await _add_to_landscape(conn, landscape, given["keys"])
-    return sum(row.is_new for row in made)
+    return dict(Counter(row.market for row in made if row.is_new))
+
+
+async def known_pairs(conn: Connection, rows: Sequence[KeywordRow]) -> dict[str, int]:
+    """Count the pairs of ``rows`` that the project has, by market."""
+    found = await conn.execute(
+        text(
+            "SELECT km.market, count(*) AS n FROM unnest(CAST(:keys AS text[]),"
+            " CAST(:markets AS text[])) AS u(k, market) JOIN keywords k ON k.folded = u.k"
+            " JOIN keyword_markets km ON km.keyword_id = k.id AND km.market = u.market"
+            " GROUP BY km.market"
+        ),
+        {"keys": [row.key for row in rows], "markets": [row.market for row in rows]},
+    )
+    return {row.market: row.n for row in found}
 
 
 async def _add_to_landscape(conn: Connection, landscape: str, keys: list[str]) -> None:
@@ -99,18 +121,6 @@ async def _add_to_landscape(conn: Connection, landscape: str, keys: list[str]) -
         ),
         {"name": landscape, "keys": keys},
     )
-
-
-async def list_keywords(conn: Connection, limit: int) -> list[dict[str, Any]]:
-    """Return keyword × market pairs with their tags, in order of import."""
-    rows = await conn.execute(
-        text(
-            "SELECT k.id, k.keyword, km.market, km.tags FROM keywords k"
-            " JOIN keyword_markets km ON km.keyword_id = k.id ORDER BY k.id, km.market LIMIT :limit"
-        ),
-        {"limit": limit},
-    )
-    return [dict(row) for row in rows.mappings()]
 
 
 async def count_pairs(conn: Connection, landscape: str | None, limit: int | None) -> dict[str, int]:

@@ -12,7 +12,7 @@ from tests.integration.notifications.conftest import BREAKER_MINUTES, Notifying
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
-from serpline.domain.keywords import parse_keywords
+from serpline.imports.reading import parse_keywords
 from serpline.notifications import tail
 from serpline.pipeline.service import PipelineService
 from serpline.robustness import budget

@@ -13,10 +13,10 @@ from serpline.config.lanes import LaneSettings
 from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
+from serpline.imports.reading import parse_keywords
 from serpline.pipeline.report import run_report, seconds_of
 from serpline.store import projects
 from serpline.store.database import Database

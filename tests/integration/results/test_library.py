@@ -18,7 +18,7 @@ from harness.collected_run import DEPTH, KEYWORDS, Filled
 from harness.databases import copied_database
 
 import serpline
-from serpline.domain.keywords import parse_keywords
+from serpline.imports.reading import parse_keywords
 from serpline.library.asked import Asked, read_filters
 from serpline.pipeline.filters import Filters
 from serpline.store import projects

@@ -12,11 +12,11 @@ import pytest
 import serpline.cli as cli
 from serpline.cli.common import print_json, split_list
 from serpline.cli.companies import company_domain
-from serpline.cli.keywords import _merge_duplicates
 from serpline.cli.start import read_config
 from serpline.cli.tables import format_cell
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordRow
+from serpline.imports.reading import merge_duplicates
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_repeated_rows_become_one_with_all_tags() -> None:
         KeywordRow(3, "b", "b", "US"),
         KeywordRow(4, "A", "a", "US", ("y", "x")),
     ]
-    assert _merge_duplicates(rows) == [KeywordRow(2, "a", "a", "US", ("x", "y")), rows[1]]
+    assert merge_duplicates(rows) == [KeywordRow(2, "a", "a", "US", ("x", "y")), rows[1]]
 
 
 def test_lists_are_given_by_commas_or_repeated() -> None:

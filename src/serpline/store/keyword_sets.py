@@ -1,0 +1,219 @@
+"""Sets of keyword × market pairs by filter: count, list, remove, tag; and landscapes.
+
+Removing a pair removes it from later runs. The keyword's row stays, so that the results of past
+runs and of the same keyword imported again have one id.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from serpline.domain.keywords import TAGS_MAX
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordFilter:
+    """Which pairs; empty means all. All conditions have to hold, one of each list.
+
+    ``patterns``: LIKE patterns of folded keywords. ``pairs``: folded keyword and market; the market
+    "" stands for all of the keyword's. None: any keyword.
+    """
+
+    markets: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    landscape: str | None = None
+    patterns: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every pair fits."""
+        return self == KeywordFilter()
+
+    def clause(self) -> tuple[str, dict[str, Any]]:
+        """The SQL after ``FROM`` with aliases ``km`` and ``k``, and its values."""
+        conditions: list[str] = []
+        values: dict[str, Any] = {}
+        if self.markets:
+            conditions.append("km.market = ANY(:markets)")
+            values["markets"] = list(self.markets)
+        if self.tags:
+            conditions.append(f"km.tags && ARRAY{_SAME_TAGS}")
+            values["tags"] = [tag.lower() for tag in self.tags]
+        if self.landscape is not None:
+            conditions.append(
+                "k.id IN (SELECT keyword_id FROM landscape_keywords WHERE landscape = :landscape)"
+            )
+            values["landscape"] = self.landscape
+        if self.patterns:
+            conditions.append("k.folded LIKE ANY(:patterns)")
+            values["patterns"] = list(self.patterns)
+        if self.pairs is not None:
+            conditions.append(
+                "((k.folded, km.market) IN (SELECT g.k, g.m FROM unnest(CAST(:keys AS text[]),"
+                " CAST(:key_markets AS text[])) AS g(k, m)) OR k.folded IN (SELECT g.k FROM"
+                " unnest(CAST(:keys AS text[]), CAST(:key_markets AS text[])) AS g(k, m)"
+                " WHERE g.m = ''))"
+            )
+            values["keys"] = [key for key, _ in self.pairs]
+            values["key_markets"] = [market for _, market in self.pairs]
+        where = " AND ".join(conditions) or "true"
+        return (
+            f" FROM keyword_markets km JOIN keywords k ON k.id = km.keyword_id WHERE {where}",
+            values,
+        )
+
+
+# The spellings of tags that are stored, of tags given in lower case.
+_SAME_TAGS = (
+    "(SELECT DISTINCT t FROM keyword_markets, unnest(keyword_markets.tags) AS t"
+    " WHERE lower(t) = ANY(:tags))"
+)
+
+
+async def count(conn: Connection, wanted: KeywordFilter) -> dict[str, int]:
+    """Count ``pairs`` and their distinct ``keywords``."""
+    clause, values = wanted.clause()
+    rows = await conn.execute(
+        text(f"SELECT count(*) AS pairs, count(DISTINCT k.id) AS keywords{clause}"), values
+    )
+    row = rows.one()
+    return {"pairs": row.pairs, "keywords": row.keywords}
+
+
+async def list_pairs(conn: Connection, wanted: KeywordFilter, limit: int) -> list[dict[str, Any]]:
+    """Return pairs with their tags, in order of import."""
+    clause, values = wanted.clause()
+    rows = await conn.execute(
+        text(
+            f"SELECT k.id, k.keyword, km.market, km.tags{clause}"
+            " ORDER BY k.id, km.market LIMIT :limit"
+        ),
+        {**values, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def remove(conn: Connection, wanted: KeywordFilter) -> int:
+    """Remove pairs; returns how many. A keyword without a market leaves its landscapes."""
+    clause, values = wanted.clause()
+    removed = await conn.execute(
+        text(
+            "WITH gone AS (DELETE FROM keyword_markets d USING"
+            f" (SELECT km.keyword_id, km.market{clause}) w"
+            " WHERE d.keyword_id = w.keyword_id AND d.market = w.market"
+            " RETURNING d.keyword_id, d.market)"
+            ", left_landscapes AS (DELETE FROM landscape_keywords l WHERE l.keyword_id IN"
+            " (SELECT keyword_id FROM gone) AND NOT EXISTS (SELECT FROM keyword_markets m"
+            " WHERE m.keyword_id = l.keyword_id AND (m.keyword_id, m.market) NOT IN"
+            " (SELECT keyword_id, market FROM gone)))"
+            " SELECT count(*) FROM gone"
+        ),
+        values,
+    )
+    return int(removed.scalar_one())
+
+
+async def tag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) -> int:
+    """Add tags to pairs; returns how many pairs changed. Case makes no other tag."""
+    clause, values = wanted.clause()
+    changed = await conn.execute(
+        text(
+            "UPDATE keyword_markets u SET tags = u.tags || n.added FROM (SELECT km.keyword_id,"
+            " km.market, (SELECT coalesce(array_agg(g ORDER BY g), '{}') FROM"
+            " unnest(CAST(:added AS text[])) AS g WHERE lower(g) NOT IN"
+            f" (SELECT lower(t) FROM unnest(km.tags) AS t)) AS added{clause}) n"
+            " WHERE u.keyword_id = n.keyword_id AND u.market = n.market AND n.added <> '{}'"
+        ),
+        {**values, "added": list(tags)},
+    )
+    return changed.rowcount
+
+
+async def overtagged(conn: Connection) -> dict[str, Any] | None:
+    """Return a pair with more tags than are allowed, or None."""
+    rows = await conn.execute(
+        text(
+            "SELECT k.keyword, km.market, cardinality(km.tags) AS tags FROM keyword_markets km"
+            " JOIN keywords k ON k.id = km.keyword_id WHERE cardinality(km.tags) > :most LIMIT 1"
+        ),
+        {"most": TAGS_MAX},
+    )
+    row = rows.mappings().first()
+    return None if row is None else dict(row)
+
+
+async def untag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) -> int:
+    """Remove tags from pairs, in any case of letters; returns how many pairs changed."""
+    clause, values = wanted.clause()
+    changed = await conn.execute(
+        text(
+            "UPDATE keyword_markets u SET tags = (SELECT coalesce(array_agg(t ORDER BY o), '{}')"
+            " FROM unnest(u.tags) WITH ORDINALITY AS s(t, o) WHERE lower(t) <> ALL(:dropped))"
+            f" FROM (SELECT km.keyword_id, km.market{clause}) w"
+            " WHERE u.keyword_id = w.keyword_id AND u.market = w.market"
+            " AND EXISTS (SELECT FROM unnest(u.tags) AS t WHERE lower(t) = ANY(:dropped))"
+        ),
+        {**values, "dropped": [each.lower() for each in tags]},
+    )
+    return changed.rowcount
+
+
+async def landscapes(conn: Connection) -> list[dict[str, Any]]:
+    """Return all landscapes: name, counts of keywords and pairs, and schedules that use it."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.name, count(DISTINCT m.keyword_id) AS keywords, count(km.market) AS pairs,"
+            f" ARRAY({_SCHEDULES}) AS schedules, l.created_at FROM landscapes l"
+            " LEFT JOIN landscape_keywords m ON m.landscape = l.name"
+            " LEFT JOIN keyword_markets km ON km.keyword_id = m.keyword_id"
+            " GROUP BY l.name ORDER BY l.name"
+        )
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+_SCHEDULES = (
+    "SELECT s.id FROM schedules s JOIN schedule_versions v ON v.schedule_id = s.id"
+    " AND v.version = s.version WHERE s.deleted_at IS NULL AND EXISTS (SELECT FROM"
+    " jsonb_array_elements(v.specs) AS e WHERE e ->> 'landscape' = l.name) ORDER BY s.id"
+)
+
+
+async def add_to_landscape(conn: Connection, name: str, wanted: KeywordFilter) -> int:
+    """Add the keywords of pairs to a landscape, new or not; returns how many were not in it."""
+    await conn.execute(
+        text("INSERT INTO landscapes (name) VALUES (:name) ON CONFLICT DO NOTHING"), {"name": name}
+    )
+    clause, values = wanted.clause()
+    added = await conn.execute(
+        text(
+            "INSERT INTO landscape_keywords (landscape, keyword_id)"
+            f" SELECT DISTINCT :name, k.id{clause} ON CONFLICT DO NOTHING"
+        ),
+        {**values, "name": name},
+    )
+    return added.rowcount
+
+
+async def remove_from_landscape(conn: Connection, name: str, wanted: KeywordFilter) -> int:
+    """Remove the keywords of pairs from a landscape; returns how many. They stay in the project."""
+    clause, values = wanted.clause()
+    removed = await conn.execute(
+        text(
+            "DELETE FROM landscape_keywords WHERE landscape = :name"
+            f" AND keyword_id IN (SELECT k.id{clause})"
+        ),
+        {**values, "name": name},
+    )
+    return removed.rowcount
+
+
+async def remove_landscape(conn: Connection, name: str) -> bool:
+    """Remove a landscape, not its keywords; False if there is none."""
+    removed = await conn.execute(
+        text("DELETE FROM landscapes WHERE name = :name RETURNING name"), {"name": name}
+    )
+    return removed.first() is not None
