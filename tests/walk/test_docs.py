@@ -150,7 +150,7 @@ def test_every_reason_is_explained() -> None:
     assert {each for _, outcomes in rows for each in outcomes.split(", ")} <= set(SlotOutcome)
 
 
-@pytest.mark.parametrize("tool", ["draw_states", "write_keys"])
+@pytest.mark.parametrize("tool", ["draw_states", "write_dictionary", "write_keys"])
 def test_what_is_written_from_the_code(tool: str) -> None:
     """The state diagrams are those of the transition tables, the keys those of the models."""
     spec = importlib.util.spec_from_file_location("draw", ROOT / "tools" / f"{tool}.py")

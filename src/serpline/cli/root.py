@@ -24,7 +24,9 @@ from serpline.cli import (
     operations,
     prices,
     processes,
+    psql,
     rankings,
+    readers,
     runs,
     schedule,
     schema,
@@ -100,12 +102,14 @@ _command(_RESULTS, "compare", compare.compare, "What changed between two runs, a
 _command(_RESULTS, "sov", figures.sov, "Share of voice of each company.")
 _command(_RESULTS, "trends", trends.trends, "Changes since the previous tracked run.")
 _group(_RESULTS, "companies", companies.app)
+_command(_RESULTS, "psql", psql.psql, "A SQL prompt on the results.")
 _group(_OPERATE, "breakers", breakers.app)
 _group(_OPERATE, "budgets", budgets.app)
 _command(_OPERATE, "prices", prices.prices, "What providers charge, in a file to edit.")
 _group(_OPERATE, "jobs", jobs.app)
 _group(_OPERATE, "notifications", notifications.app)
 _group(_OPERATE, "server", server.app)
+_group(_OPERATE, "reader", readers.app)
 _command(_OPERATE, "worker", processes.worker, "Run one worker process.")
 _command(_OPERATE, "scheduler", processes.scheduler, "Start the runs of schedules, and do no more.")
 _command(_OPERATE, "web", processes.web, "Receive webhooks, and answer health checks.")

@@ -24,7 +24,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, QueuePool
 
 from serpline.core.sockets import is_readable
-from serpline.store.database_url import driver_arguments, one_line, parse_url, shown
+from serpline.store.database_url import (
+    driver_arguments,
+    one_line,
+    parse_url,
+    shown,
+    without_secrets,
+)
 from serpline.store.server_check import ENDS_NEW, check_server
 
 Connection = AsyncConnection
@@ -124,6 +130,20 @@ class Database:
     def shown_url(self) -> str:
         """Return the URL without its password, for messages."""
         return shown(self._url)
+
+    @property
+    def name(self) -> str:
+        """Return the database's name."""
+        return str(self._url.database)
+
+    def url_of(self, user: str, password: str | None) -> str:
+        """Return the URL for another role, as libpq and most tools read it."""
+        url = without_secrets(self._url).set(username=user, password=password)
+        return url.render_as_string(hide_password=False)
+
+    def conninfo(self) -> tuple[str, str | None]:
+        """Return libpq's URL without the password, and the password."""
+        return without_secrets(self._url).render_as_string(), self._url.password
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:

@@ -76,6 +76,12 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
+def without_secrets(url: URL) -> URL:
+    """Return the URL as libpq reads it, without passwords."""
+    query = {name: value for name, value in url.query.items() if not _is_secret(name)}
+    return URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+
+
 def _is_secret(key: str) -> bool:
     """Whether the key is ``password``, ``sslpassword`` or similar."""
     return "password" in key.lower()

@@ -1,8 +1,10 @@
 """Facts about reading results: views, row classes and the database agree."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +34,8 @@ from serpline.store.results.selection import EVERYTHING
 from serpline.store.runs.runs import create
 from serpline.store.tables.views import SCHEMA
 
+PAGE = Path(__file__).parents[3] / "docs" / "sql.md"
+_SQL = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EARLIER = 10
 TYPES = {
     "uuid": "UUID",
@@ -147,6 +151,27 @@ async def _add_the_rest(conn: Connection, filled: Filled) -> None:
     ):
         given = {"run": filled.run_id} if ":run" in statement else {}
         await conn.execute(text(statement), given)
+
+
+async def test_questions_of_the_page_on_sql(conn: Connection, filled: Filled) -> None:
+    """Every query of the page runs as written and finds what the database has for it."""
+    await _add_the_rest(conn, filled)
+    for statement in (
+        "INSERT INTO companies (domain, relation) VALUES ('oc21.com', 'ours'), ('oc41.com',"
+        " 'competitor')",
+        "UPDATE schedule_slots SET outcome = 'missed'",
+        f"SET LOCAL search_path = {SCHEMA}",
+    ):
+        await conn.execute(text(statement))
+    queries = [
+        query
+        for block in _SQL.findall(PAGE.read_text(encoding="utf-8"))
+        for query in block.split(";")
+        if query.strip()
+    ]
+    assert len(queries) == 6
+    for query in queries:
+        assert (await conn.execute(text(query))).all(), query
 
 
 async def test_selections(conn: Connection, filled: Filled) -> None:

@@ -196,7 +196,9 @@ async def _query(
     if limit is not None:
         statement += " LIMIT :limit"
         values["limit"] = limit
-    return _Query(text(statement), values, selection.run_id is not None and row in _JOINED)
+    # Of all runs, an index finds the few rows of one keyword.
+    is_whole = selection.run_id is not None or selection.keyword is None
+    return _Query(text(statement), values, row in _JOINED and is_whole)
 
 
 def _ordered(row: type[Row], order: Sequence[str] | None) -> str:
