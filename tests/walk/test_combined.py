@@ -80,7 +80,8 @@ def test_an_earlier_run_s_news_are_named_and_marked(database_url: str, tmp_path:
     exported = csv.DictReader(io.StringIO(_ask(database_url, "dsi", "export", *asked)))
     for line in exported:
         assert line["stale_types"] == "news"
-        assert f" {yesterday} stale" in line["sources"]
+        stale = [each["run_id"] for each in json.loads(line["sources"]) if each["stale"]]
+        assert stale == [yesterday]
     table = _ask(database_url, "dsi", "show", *asked)
     assert f" {yesterday[:8]} stale" in table
     assert f" {today[:8]};" in table

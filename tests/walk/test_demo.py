@@ -43,9 +43,9 @@ class Shown:
     document: dict[str, Any]
     stderr: str
 
-    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def run_command(self, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
         """Run a command on the demo's database."""
-        return run_command("--data-dir", str(self.directory), *arguments)
+        return run_command("--data-dir", str(self.directory), *map(str, arguments))
 
     def json(self, *arguments: str) -> Any:
         """Run a command and return its JSON document."""
@@ -218,22 +218,40 @@ def test_rankings_answer_for_one_keyword_in_any_script(shown: Shown) -> None:
     assert b"'third'" in done.stderr
 
 
-def test_every_export_has_every_figure(shown: Shown) -> None:
+def test_every_export_has_every_figure(shown: Shown, tmp_path: Path) -> None:
     """CSV, JSON and Parquet have the same rows; unknown values stay unknown in each."""
     figures = shown.json("dsi", "export", "--format", "json")
     assert len(figures) == len(shown.document["dsi"])
-    csv = pl.read_csv(io.BytesIO(shown.run_command("dsi", "export").stdout))
-    parquet = pl.read_parquet(
-        io.BytesIO(shown.run_command("dsi", "export", "--format", "parquet").stdout)
-    )
-    for frame in (csv, parquet):
-        assert frame["domain"].to_list() == [row["domain"] for row in figures]
+    csv = pl.read_csv(io.BytesIO(shown.run_command("export", "dsi").stdout))
+    file = tmp_path / "figures.parquet"
+    written = shown.run_command("dsi", "export", "--output", file)
+    assert f"{len(figures):,} rows of dsi, run " in written.stderr.decode()
+    for frame in (csv, pl.read_parquet(file)):
+        assert frame["company"].to_list() == [row["company"] for row in figures]
         assert frame["dsi"].to_list() == pytest.approx([row["dsi"] for row in figures])
         assert frame["traffic_share"].null_count() == sum(
             row["traffic_share"] is None for row in figures
         )
     one = shown.json("dsi", "show", "--content-type", "news", "--market", "gb", "--json")
     assert {(row["content_type"], row["market"]) for row in one} == {("news", "GB")}
+
+
+def test_what_an_export_refuses(shown: Shown, tmp_path: Path) -> None:
+    """A file that exists, an unknown table, a name or an option that does not fit: one line."""
+    file = tmp_path / "spend.xlsx"
+    assert shown.run_command("export", "spend", "-o", file).returncode == 0
+    for arguments, message in (
+        (["spend", "-o", file], "exists already; --overwrite replaces it"),
+        (["spend", "-o", tmp_path / "spend.txt"], "must end with one of .csv, .xlsx"),
+        (["prices"], "table 'prices': must be one of rankings, serps, dsi"),
+        (["keywords", "--device", "mobile"], "keywords cannot be filtered by devices"),
+        (["spend", "--decimal-comma", "--format", "json"], "--decimal-comma is for csv"),
+    ):
+        done = shown.run_command("export", *arguments)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert message in done.stderr.decode()
+    assert [path.name for path in tmp_path.iterdir()] == ["spend.xlsx"]
+    assert shown.run_command("export", "spend", "-o", "/dev/null", "--format", "csv").stdout == b""
 
 
 def test_a_dry_run_is_exact_for_searches_and_uses_the_latest_runs_ratios(shown: Shown) -> None:

@@ -78,7 +78,7 @@ def show(
         ("schedule", "show", report["demo_schedule"]["id"]),
         ("dsi", "show", "--content-type", "all"),
         *named,
-        ("dsi", "export", "--format", "csv"),
+        ("export", "dsi", "--output", "dsi.xlsx"),
         ("dsi", "inputs", "--output", "inputs.jsonl"),
         ("companies", "list"),
         *([("demo", "--clean")] if embedded and directory.name.startswith(PREFIX) else []),

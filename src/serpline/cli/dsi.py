@@ -1,61 +1,32 @@
 """``serpline dsi show|export|inputs``: the Digital Share Index and its components."""
 
 import shutil
-import sys
-from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from serpline.cli import compare, figures
-from serpline.cli.common import (
-    RunOption,
-    file_error,
-    print_message,
-    print_spool,
-    run,
-    services,
+from serpline.cli.common import RunOption, file_error, print_message, print_spool, run, services
+from serpline.cli.export import (
+    DecimalCommaOption,
+    FormatOption,
+    OutputOption,
+    OverwriteOption,
+    export_table,
 )
-from serpline.cli.dsi_formats import WRITERS, Format, Writer
 from serpline.cli.runs import find_run
+from serpline.cli.selecting import FilterOptions, filtered
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
-from serpline.domain.names import ContentType
+from serpline.domain.results import Figure
 
 app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
 app.command("show")(figures.show)
 app.command("compare")(compare.compare)
-
-TypeOption = Annotated[
-    ContentType | None, typer.Option(help="Only this content type; all: combined.")
-]
-MarketOption = Annotated[str | None, typer.Option(help="Only this market: its code.")]
-
-
-@asynccontextmanager
-async def _rows(
-    ctx: typer.Context,
-    given: str | None,
-    content_type: ContentType | None,
-    market: str | None,
-) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """Stream a run's figures, the highest first."""
-    from serpline.pipeline.report import dsi_rows
-    from serpline.store.results import scores
-
-    code = None
-    async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(services(ctx))
-        found = await find_run(opened, given, scored=True)
-        conn = await stack.enter_async_context(opened.database.transaction())
-        if market is not None:
-            code = require_market(market, await scores.scored_markets(conn, found), found)
-        reading = dsi_rows(conn, found, content_type=content_type, market=code)
-        rows = await stack.enter_async_context(aclosing(reading))
-        yield ({"run_id": found, **row} async for row in rows)
 
 
 def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
@@ -69,45 +40,27 @@ def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
     return code
 
 
-def _spool_figures(
-    write: Writer,
-    ctx: typer.Context,
-    run_id: str | None,
-    content_type: ContentType | None,
-    market: str | None,
-) -> tuple[Spool, int]:
-    """Write all figures of a run into a spool; return it and their number."""
-    spool = Spool()
-
-    async def written() -> int:
-        async with _rows(ctx, run_id, content_type, market) as rows:
-            return await write(rows, spool)
-
-    return spool, run(written())
-
-
-@app.command()
+@app.command("export")
+@filtered
 def export(
     ctx: typer.Context,
-    run_id: RunOption = None,
-    content_type: TypeOption = None,
-    market: MarketOption = None,
-    format_: Annotated[Format, typer.Option("--format", help="csv, json or parquet.")] = Format.CSV,
-    output: Annotated[Path | None, typer.Option(help="Output file; default: stdout.")] = None,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    decimal_comma: DecimalCommaOption = False,
+    *,
+    filters: FilterOptions,
 ) -> None:
-    """Export every figure with every component as CSV, JSON or Parquet.
-
-    CSV puts an apostrophe before a text that a spreadsheet would run as a formula: one that begins
-    with =, +, -, @, a tab or a line end, or with apostrophes before one of these, also after a
-    semicolon. Remove one apostrophe to get the text back. JSON and Parquet keep every text
-    unchanged.
-    """
-    if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
-        raise UserError("--format parquet is binary: give a file with --output")
-    spool, count = _spool_figures(WRITERS[format_], ctx, run_id, content_type, market)
-    _write_output(spool, output)
-    if output is not None:
-        print_message(f"{output}: {count} figures")
+    """Export every figure with every component: 'serpline export dsi'."""
+    export_table(
+        ctx,
+        Figure,
+        replace(filters.read(), run=filters.run),
+        format_,
+        output,
+        overwrite=overwrite,
+        decimal_comma=decimal_comma,
+    )
 
 
 @app.command()

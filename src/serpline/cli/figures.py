@@ -16,7 +16,6 @@ from serpline.cli.common import (
     services,
     spool_list,
 )
-from serpline.cli.dsi_formats import format_source
 from serpline.cli.selecting import FilterOptions, choose_run, filtered, heading
 from serpline.cli.tables import ID_CHARACTERS, Column, Sign, relation_style, show_table
 from serpline.core.spool import Spool
@@ -172,3 +171,14 @@ def _sov_table(rows: "Sequence[ShareOfVoice]", chosen: "Run") -> None:
 
 def _collected(row: Any) -> str:
     return f"{row.keywords_collected} of {row.keywords_planned}"
+
+
+def format_source(each: Mapping[str, Any], id_length: int | None = None) -> str:
+    """Format a source: content type, date and run, as in ``news 2026-11-29 0f2c1a9b stale``.
+
+    A late snapshot names the slot that it stands for.
+    """
+    stale = " stale" if each["stale"] else ""
+    late = f" late for {each['late_for']}" if each.get("late_for") else ""
+    run_id = each["run_id"][:id_length]
+    return f"{each['content_type']} {each['collected_on']} {run_id}{stale}{late}"

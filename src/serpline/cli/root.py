@@ -14,6 +14,7 @@ from serpline.cli import (
     demo,
     doctor,
     dsi,
+    export,
     figures,
     jobs,
     keyword_sets,
@@ -101,6 +102,7 @@ _group(_RESULTS, "dsi", dsi.app)
 _command(_RESULTS, "compare", compare.compare, "What changed between two runs, and why.")
 _command(_RESULTS, "sov", figures.sov, "Share of voice of each company.")
 _command(_RESULTS, "trends", trends.trends, "Changes since the previous tracked run.")
+_command(_RESULTS, "export", export.export, "Write a table of results to a file.")
 _group(_RESULTS, "companies", companies.app)
 _command(_RESULTS, "psql", psql.psql, "A SQL prompt on the results.")
 _group(_OPERATE, "breakers", breakers.app)

@@ -3,7 +3,7 @@
 Text is always a text cell, so no formula runs. Excel has no time zones: instants are in UTC.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from serpline.core.spool import disk_directory
@@ -21,6 +21,8 @@ SHEET_ROWS_MAX: Final = 1_048_576
 ROWS_MAX: Final = SHEET_ROWS_MAX - 1  # without the header
 CELL_CHARACTERS_MAX: Final = 32_767
 
+# What the library returns for a text that it cut.
+_CUT: Final = -2
 _WIDTH: Final = 18
 _ABOUT_WIDTHS: Final = (32, 100)
 
@@ -37,7 +39,7 @@ def check_row_count(rows: int) -> None:
 
 
 def write_xlsx(frames: Iterable["pl.DataFrame"], target: IO[bytes], layout: Layout) -> int:
-    """Write frames as a sheet. Text over ``CELL_CHARACTERS_MAX`` characters is cut.
+    """Write frames as a sheet. Too long texts are cut; the sheet ``about`` says how many.
 
     Raises ``UserError`` where ``check_row_count`` does.
     """
@@ -54,7 +56,7 @@ def write_xlsx(frames: Iterable["pl.DataFrame"], target: IO[bytes], layout: Layo
         book.use_zip64()
         bold = book.add_format({"bold": True})
         sheet = book.add_worksheet(layout.table)
-        count = 0
+        count = cut = 0
         writers: list[_Write] = []
         for frame in map(as_cells, frames):
             if not writers:
@@ -64,10 +66,13 @@ def write_xlsx(frames: Iterable["pl.DataFrame"], target: IO[bytes], layout: Layo
                 count += 1
                 for column, value in enumerate(row):
                     if value is not None:
-                        writers[column](count, column, value)
+                        cut += writers[column](count, column, value) == _CUT
         if count:
             sheet.autofilter(0, 0, count, len(writers) - 1)
-        _describe(book.add_worksheet("about"), layout, bold)
+        facts = {"table": layout.table, **layout.about}
+        if cut:
+            facts["cut"] = f"{cut} texts after {CELL_CHARACTERS_MAX:,} characters, Excel's limit"
+        _describe(book.add_worksheet("about"), facts, layout, bold)
     return count
 
 
@@ -98,11 +103,12 @@ def _writer_of(book: "Workbook", sheet: "Worksheet", kind: "pl.DataType") -> _Wr
     return write
 
 
-def _describe(sheet: "Worksheet", layout: Layout, bold: "CellFormat") -> None:
+def _describe(
+    sheet: "Worksheet", facts: Mapping[str, str], layout: Layout, bold: "CellFormat"
+) -> None:
     """Write the facts about the file, and the columns with their descriptions."""
     for column, width in enumerate(_ABOUT_WIDTHS):
         sheet.set_column(column, column, width)
-    facts = {"table": layout.table, **layout.about}
     for row, (name, value) in enumerate(facts.items()):
         sheet.write_string(row, 0, name)
         sheet.write_string(row, 1, value)

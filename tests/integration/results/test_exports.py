@@ -167,6 +167,8 @@ def test_text_is_never_a_formula_in_a_sheet() -> None:
     assert found["text"][0] == "=1+1"
     assert len(found["text"][1]) == xlsx_file.CELL_CHARACTERS_MAX
     assert found["tags"][0] == "a; b"
+    about = pl.read_excel(io.BytesIO(file.getvalue()), sheet_name="about", has_header=False)
+    assert dict(about.rows())["cut"] == "1 texts after 32,767 characters, Excel's limit"
 
 
 def test_control_characters_are_escaped_in_json() -> None:
