@@ -13,7 +13,7 @@ _HEAD = """# Measured reliability
 
 Written by `make chaos`; do not edit. Auditors outside the code took every figure: the simulator's
 call log, its credit ledger and the database. The bound of each figure follows it in brackets.
-`make chaos ARGS="--seed {seed}"` repeats this run. The tests run most rows in a short form with a
+`make chaos ARGS="--seed {seed}"` repeats this run. The tests run some rows in a short form with a
 fixed seed.
 
 Seed {seed}; {passed} of {count} rows passed in {minutes:.0f} minutes; {machine}.

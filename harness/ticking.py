@@ -1,17 +1,87 @@
-"""A process that ticks schedules at a given instant, many times at once.
-
-``python -m harness.ticking INSTANT TICKS TRIGGERS`` works on SERPLINE_DATABASE_URL, with as
-many runs at once as SERPLINE_SCHEDULED_RUNS_MAX allows (default: 100). It prints "ready", waits for
-a line on stdin, ticks and triggers the schedule "s" all at once, and prints "done".
-"""
+"""A process that ticks schedules at a given instant, many times at once, when it is told to."""
 
 import asyncio
-import os
-import sys
+from collections.abc import Mapping
 from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
 
+from harness.forks import Fork, enter_fork, forks, preload
 from harness.schedules import Schedules, SetClock
 from serpline.store.database import Database, TransactionConflict
+
+preload(__name__)
+
+
+class TickingProcess:
+    """The process, seen from the test."""
+
+    def __init__(
+        self,
+        database_url: str,
+        log: Path,
+        instant: datetime,
+        *,
+        ticks: int,
+        triggers: int = 0,
+        runs_max: int = 100,
+    ) -> None:
+        """Start it. It will tick and trigger the schedule "s" so often, all at once.
+
+        ``runs_max``: how many scheduled runs may be in progress.
+        """
+        self._commands, theirs = forks.Pipe()
+        self._fork = Fork(_main, {}, log, theirs, database_url, instant, ticks, triggers, runs_max)
+        theirs.close()
+
+    async def ready(self) -> None:
+        """Wait until it is connected."""
+        await asyncio.to_thread(self._commands.recv)
+
+    def begin(self) -> None:
+        """Let it tick."""
+        self._commands.send("begin")
+
+    async def end(self, seconds: float) -> int:
+        """Wait up to ``seconds`` for its end; returns its exit code."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._fork.wait()
+        finally:
+            self._fork.close()
+            self._commands.close()
+
+
+def _main(
+    environment: Mapping[str, str],
+    log: Path,
+    alive: Connection,
+    commands: Connection,
+    url: str,
+    instant: datetime,
+    ticks: int,
+    triggers: int,
+    runs_max: int,
+) -> None:
+    enter_fork(environment, log, alive)
+    asyncio.run(_work(commands, url, instant, ticks, triggers, runs_max))
+
+
+async def _work(
+    commands: Connection, url: str, instant: datetime, ticks: int, triggers: int, runs_max: int
+) -> None:
+    database = await Database.connect(url, pool_size=8)
+    try:
+        schedules = Schedules(database, SetClock(instant), runs_max=runs_max)
+        await schedules.query("SELECT 1")
+        commands.send("ready")
+        commands.recv()
+        await asyncio.gather(
+            *(_tick(schedules) for _ in range(ticks)),
+            *(schedules.service.trigger("s") for _ in range(triggers)),
+        )
+    finally:
+        await database.close()
 
 
 async def _tick(schedules: Schedules) -> None:
@@ -21,25 +91,3 @@ async def _tick(schedules: Schedules) -> None:
             return
         except TransactionConflict:
             continue
-
-
-async def _work(instant: datetime, ticks: int, triggers: int) -> None:
-    database = await Database.connect(os.environ["SERPLINE_DATABASE_URL"], pool_size=8)
-    try:
-        runs_max = int(os.environ.get("SERPLINE_SCHEDULED_RUNS_MAX", "100"))
-        schedules = Schedules(database, SetClock(instant), runs_max=runs_max)
-        await schedules.query("SELECT 1")
-        print("ready", flush=True)
-        sys.stdin.readline()
-        await asyncio.gather(
-            *(_tick(schedules) for _ in range(ticks)),
-            *(schedules.service.trigger("s") for _ in range(triggers)),
-        )
-        print("done", flush=True)
-    finally:
-        await database.close()
-
-
-if __name__ == "__main__":
-    at, how_many, by_hand = sys.argv[1:]
-    asyncio.run(_work(datetime.fromisoformat(at), int(how_many), int(by_hand)))

@@ -56,4 +56,9 @@ ROW = Row(
     "retries ≤ 10 % of first attempts + the floor; ≤ max_attempts per item",
     campaign,
     "No retry budget: 513 retries, 60 are allowed.",
+    covered_by=(
+        "tests/integration/test_guard_limits.py::test_retries_are_bounded_by_the_budget",
+        "tests/integration/pipeline/test_worker.py::test_attempts_end_at_the_runs_own_number",
+        "tests/integration/pipeline/test_state_tracker.py::test_a_failed_attempt_waits_and_the_last_one_fails",
+    ),
 )

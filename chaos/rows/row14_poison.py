@@ -124,4 +124,10 @@ ROW = Row(
     "No chunk ever suspect: the run with poison had not ended after a minute. Each death counted"
     " for every item of the dead worker's chunks, not for the marked ones alone: 23 neighbours were"
     " isolated with the poison, and the 200 kills isolated 2,931 innocent items.",
+    covered_by=(
+        "tests/faults/test_worker_deaths.py::test_an_item_that_kills_its_workers_is_isolated",
+        "tests/faults/test_worker_deaths.py::test_a_storm_of_kills_loses_and_doubles_nothing",
+        "tests/integration/pipeline/test_quarantine.py",
+        "tests/unit/pipeline/test_quarantine.py::test_poison_is_isolated_within_so_many_deaths",
+    ),
 )

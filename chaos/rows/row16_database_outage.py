@@ -188,4 +188,14 @@ ROW = Row(
     "No restart of the queue's worker after the server ended it: the run on the full disk had not"
     " ended 90 s later. Outcomes of calls dropped if the database refuses them at first: 8 paid"
     " replies lost, 3 calls paid again (short forms).",
+    covered_by=(
+        "tests/faults/test_server_kept.py::test_a_worker_restarts_a_killed_server",
+        "tests/faults/test_worker_deaths.py::test_a_cut_of_all_connections_costs_nothing",
+        "tests/faults/test_embedded_faults.py::test_a_disk_that_fills_up_stops_the_writer_only",
+        "tests/integration/test_queueing.py::test_the_database_may_restart",
+        "tests/integration/test_database.py::test_server_errors_are_unavailability",
+        "tests/integration/pipeline/test_worker.py::test_an_outage_of_the_database_is_no_crash",
+        "tests/unit/robustness/test_groups.py::test_a_database_that_comes_back_loses_nothing",
+        "tests/unit/robustness/test_ledger.py::test_ends_wait_ten_minutes_for_the_database",
+    ),
 )

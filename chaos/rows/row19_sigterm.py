@@ -141,4 +141,13 @@ ROW = Row(
         "Handlers cancelled at once instead of finishing: 2 paid calls were cut short and paid"
         " again; only the call without a reply may be."
     ),
+    covered_by=(
+        "tests/faults/test_worker_deaths.py::test_a_worker_told_to_end_gives_its_chunk_back",
+        "tests/faults/test_told_to_end.py",
+        "tests/integration/test_queueing.py::test_a_stopping_worker_lets_its_handlers_finish",
+        "tests/integration/test_queueing.py::test_a_stopping_worker_hands_back_its_work",
+        "tests/integration/pipeline/test_worker.py::test_cancelled_work_is_given_back",
+        "tests/integration/pipeline/test_worker.py::test_a_commit_outlives_the_cancelled_work",
+        "tests/integration/pipeline/test_lifeline.py::test_leaving_gives_chunks_back_at_once",
+    ),
 )

@@ -106,4 +106,14 @@ ROW = Row(
         " run id: 20 rows differed from the replay. No pause after failed runs: 7 slots of a paused"
         " time were not skipped. Deadlines two hours early: 3 of 3 lanes (14 days of one seed)."
     ),
+    covered_by=(
+        "tests/faults/test_schedule_ticks.py",
+        "tests/integration/scheduling/test_clock_changes.py",
+        "tests/integration/scheduling/test_daylight.py",
+        "tests/integration/scheduling/test_tick.py",
+        "tests/integration/scheduling/test_changes.py",
+        "tests/integration/pipeline/test_orchestrator.py::test_a_lane_past_its_deadline_fails_its_unfinished_items",
+        "tests/walk/test_provider_downtime.py::test_every_missed_day_has_the_results_of_its_day",
+        "tests/faults/test_kill_each_phase.py",
+    ),
 )

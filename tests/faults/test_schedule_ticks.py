@@ -6,12 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from harness.environment import clean_environment
 from harness.forks import Fork
 from harness.points import TICK_POINTS
-from harness.ready_process import ReadyProcess
 from harness.schedules import MORNING, Schedules, spec
 from harness.tick_process import tick_until_death
+from harness.ticking import TickingProcess
 
 from serpline.scheduling.slot_runs import run_id_of
 from serpline.store.database import Database
@@ -20,17 +19,19 @@ NINE = MORNING.replace(hour=9)
 PROCESSES = 4
 
 
-async def load(
-    database_url: str,
-    tmp_path: Path,
-    number: int,
-    ticks: int,
-    triggers: int,
-    **settings: str,
-) -> ReadyProcess:
-    arguments = ["-m", "harness.ticking", NINE.isoformat(), str(ticks), str(triggers)]
-    environment = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url, **settings}
-    return await ReadyProcess.load(arguments, environment, tmp_path / f"{number}.log")
+async def tick_at_once(database_url: str, tmp_path: Path, **counts: int) -> None:
+    """Several processes tick at nine, each so often, all at once."""
+    processes = [
+        TickingProcess(database_url, tmp_path / f"{number}.log", NINE, **counts)
+        for number in range(PROCESSES)
+    ]
+    for process in processes:
+        await process.ready()
+    for process in processes:
+        process.begin()
+    codes = await asyncio.gather(*(process.end(120) for process in processes))
+    logs = [log.read_text() for log in sorted(tmp_path.glob("*.log"))]
+    assert codes == [0] * PROCESSES, "\n".join(logs)
 
 
 async def test_a_hundred_at_once(db: Database, database_url: str, tmp_path: Path) -> None:
@@ -39,13 +40,7 @@ async def test_a_hundred_at_once(db: Database, database_url: str, tmp_path: Path
     await schedules.import_keywords()
     for name in ("s", "t", "u"):
         await schedules.service.add(name, [spec(overlap="allow"), spec(content_type="video")])
-    processes = await asyncio.gather(
-        *(load(database_url, tmp_path, number, 20, 5) for number in range(PROCESSES))
-    )
-    for process in processes:
-        process.begin()
-    results = await asyncio.gather(*(process.result(120) for process in processes))
-    assert results == [b"done\n"] * PROCESSES
+    await tick_at_once(database_url, tmp_path, ticks=20, triggers=5)
     for name in ("s", "t", "u"):
         # A trigger beside the tick is a run in progress for the overlap rule of video.
         rows = [row for row in await schedules.slots(name) if row["scheduled_for"] == NINE]
@@ -69,14 +64,7 @@ async def test_the_limit_holds_in_four_processes(
     await schedules.import_keywords()
     for number in range(12):
         await schedules.service.add(f"s{number}", spec())
-    limit = {"SERPLINE_SCHEDULED_RUNS_MAX": "5"}
-    processes = await asyncio.gather(
-        *(load(database_url, tmp_path, number, 10, 0, **limit) for number in range(PROCESSES))
-    )
-    for process in processes:
-        process.begin()
-    results = await asyncio.gather(*(process.result(120) for process in processes))
-    assert results == [b"done\n"] * PROCESSES
+    await tick_at_once(database_url, tmp_path, ticks=10, runs_max=5)
     for expected in (5, 10, 12):
         await schedules.at(NINE)
         rows = await schedules.query("SELECT * FROM schedule_slots")

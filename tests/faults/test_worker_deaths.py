@@ -10,13 +10,17 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from harness.forks import Fork
 from harness.inline import METRICS
 from harness.scripted import open_gate
 from harness.scripted_workers import DEAD_AFTER_SECONDS, QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
 
 from serpline.domain.names import PipelineMode
+from serpline.domain.states import ENDED_RUNS
+from serpline.pipeline.quarantine import ALONE_DEATHS_MAX
 from serpline.store.database import Database
+from serpline.store.runs.chunks import SUSPECT_DEATHS
 
 TAKEN_OVER_SECONDS_MAX = 45.0
 # In key order: finished items, the item the fault hits, later items.
@@ -147,3 +151,23 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: ScriptedWorke
     lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.planned, lane.completed, lane.failed) == (300, 300, 0)
     assert (lane.chunks, lane.chunks_done) == (30, 30)
+
+
+async def test_an_item_that_kills_its_workers_is_isolated(workers: ScriptedWorkers) -> None:
+    """It fails as poison after so many deaths, alone; its neighbours are done once."""
+    harness, neighbours = workers.harness, [*BEFORE[:3], *AFTER[:3]]
+    run_id = await workers.run(*neighbours, "POISON-1", mode=PipelineMode.TESTING)
+    deaths = 0
+    while await harness.status(run_id) not in ENDED_RUNS:
+        worker = await workers.start()
+
+        async def has_changed(worker: Fork = worker) -> bool:
+            return not worker.is_running or await harness.status(run_id) in ENDED_RUNS
+
+        await until(has_changed, "a death or the end")
+        deaths += not worker.is_running and await worker.wait() == -signal.SIGKILL
+    items, results = await harness.items(run_id), await harness.results(run_id)
+    assert {i for i, row in items.items() if row["status"] == "failed"} == {"POISON-1"}
+    assert items["POISON-1"]["error_category"] == "poison"
+    assert results == neighbours
+    assert deaths <= SUSPECT_DEATHS + 1 + ALONE_DEATHS_MAX

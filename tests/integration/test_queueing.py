@@ -469,6 +469,25 @@ async def test_a_stopping_worker_hands_back_its_work(db: Database) -> None:
     assert await dead(db) == []
 
 
+async def test_a_stopping_worker_lets_its_handlers_finish(db: Database) -> None:
+    """A handler that ends within the grace is done, and is not cancelled."""
+    queue = Watched(db, grace_seconds=PATIENCE_SECONDS)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def take_long(_payload: dict[str, Any]) -> None:
+        started.set()
+        await go_on.wait()
+
+    queue.manager.register("work", take_long)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("work", "7")])
+    async with queue.serving(), asyncio.timeout(PATIENCE_SECONDS):
+        await started.wait()
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+    assert await queue.outcomes(1) == [JobOutcome.DONE]
+    assert await dead(db) == []
+
+
 async def test_a_handler_outlives_its_workers_connections(db: Database) -> None:
     """Cut connections end the worker that fetched the wake-up; the handler still finishes."""
     queue = Watched(db, grace_seconds=0.05)
