@@ -1,13 +1,20 @@
-"""Run ``serpline`` commands in this process, which saves the seconds of a process's start."""
+"""Run ``serpline`` commands in this process or in a fork, which saves the start of a process."""
 
 import io
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import serpline.cli as cli
 from harness.environment import clean_environment
+from harness.forks import Fork, enter_fork, preload
+
+preload(__name__)
 
 
 def run_command(
@@ -36,3 +43,29 @@ def run_command(
         sys.stdin = own_stdin
         os.environ.clear()
         os.environ.update(saved)
+
+
+async def fork_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+    """Run one command in a process of its own, while this one goes on; otherwise as above."""
+    with tempfile.TemporaryDirectory() as directory:
+        out, err = Path(directory, "out"), Path(directory, "err")
+        process = Fork(_main, settings, err, out, arguments)
+        try:
+            code = await process.wait()
+        finally:
+            process.close()
+        return subprocess.CompletedProcess(
+            list(arguments), code, out.read_bytes(), err.read_bytes()
+        )
+
+
+def _main(
+    environment: Mapping[str, str],
+    log: Path,
+    alive: Connection,
+    out: Path,
+    arguments: tuple[str, ...],
+) -> None:
+    enter_fork(environment, log, alive)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
+    sys.exit(cli.main(arguments))

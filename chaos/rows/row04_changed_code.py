@@ -16,7 +16,7 @@ from uuid import UUID
 from harness import worker_process
 from harness.figures import Figure, at_least, equal, zero
 from harness.ready_process import ReadyProcess, ready_process
-from harness.waiting import until
+from harness.waiting import POLL_SECONDS, until
 from harness.world import QUICK_TAKEOVER, World
 
 from chaos.purchases import Losses
@@ -115,7 +115,9 @@ async def _restarted_run(
                 has_turn = len(await world.query("SELECT 1 FROM workers")) > before
                 return (has_turn and len(world.sim.log) >= calls) or await ended()
 
-            await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
+            await until(
+                is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX, poll_seconds=POLL_SECONDS
+            )
             counts.restarts += worker.is_running
             await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
             await losses.count(world)

@@ -1,15 +1,13 @@
 """``force_refresh`` buys fresh reference data of every kind again, once in the run."""
 
-import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from harness.commands import fork_command
 from harness.waiting import until
 from harness.world import World, open_world, paid
 
@@ -107,45 +105,40 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
 
 async def _asked(world: World, *command: str) -> dict[str, Any]:
     """The JSON that a command prints."""
-    done = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "serpline.cli", *command, env=dict(world.environment), stdout=PIPE
-    )
-    printed, _ = await done.communicate()
-    assert done.returncode == 0
-    document: dict[str, Any] = json.loads(printed)
+    settings = {n: v for n, v in world.environment.items() if n.startswith("SERPLINE_")}
+    done = await fork_command(*command, "--json", **settings)
+    assert done.returncode == 0, done.stderr.decode()
+    document: dict[str, Any] = json.loads(done.stdout)
     return document
 
 
-async def test_a_month_after_a_run_that_bought_nothing(database_url: str, tmp_path: Path) -> None:
-    """A month is estimated from what the run found, whether it bought it or had it."""
+async def test_estimates_after_a_run_that_bought_nothing(database_url: str, tmp_path: Path) -> None:
+    """A month is estimated from what the run found; another run would buy none of it again.
+
+    ``--force-refresh`` is stored with the run, and its estimate includes all purchases.
+    """
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"content_type": "video", "frequency": "daily"}))
-    command = ("schedule", "add", "s", str(spec), "--dry-run", "--json")
+    month = ("schedule", "add", "s", str(spec), "--dry-run")
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         bases = []
         for _ in range(2):
             await world.run(analysis_depth=DEPTH, content_types=["video"])
-            cost = (await _asked(world, *command))["cost_per_month"]["providers"]["llm"]
+            cost = (await _asked(world, *month))["cost_per_month"]["providers"]["llm"]
             assert cost["credits_max"] > cost["credits"] > 0
             bases.append((cost["basis"], cost["credits_max"]))
         assert all(basis.startswith("estimate: as in run") for basis, _ in bases)
         assert bases[0][1] == bases[1][1]
-
-
-async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
-    """``--force-refresh`` is stored with the run, and its estimate includes all purchases."""
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
-        await world.start_worker()
-        await world.run(analysis_depth=DEPTH, content_types=["video"])
-        await world.run(analysis_depth=DEPTH, content_types=["video"])
-        estimates = {}
-        for option in ((), ("--force-refresh",)):
-            command = ("run", "start", "--content-types", "video", *option, "--json")
-            estimates[option] = (await _asked(world, *command, "--dry-run"))["providers"]
-        assert estimates[()]["llm"]["calls"] == 0
-        assert "100% to 100% of it fresh" in estimates[()]["llm"]["basis"]
-        assert estimates["--force-refresh",]["llm"]["calls"] > 0
-        run = await world.get(UUID((await _asked(world, *command))["run_id"]))
+        start = ("run", "start", "--content-types", "video")
+        forced = (*start, "--force-refresh")
+        plain, again = [
+            (await _asked(world, *each, "--dry-run"))["providers"]["llm"]
+            for each in (start, forced)
+        ]
+        assert plain["calls"] == 0
+        assert "100% to 100% of it fresh" in plain["basis"]
+        assert again["calls"] > 0
+        run = await world.get(UUID((await _asked(world, *forced))["run_id"]))
         assert run.config["force_refresh"] is True
         assert run.mode == PipelineMode.MANUAL

@@ -1,13 +1,11 @@
 """``schedule doctor`` as people and scripts run it: its document, its words and its exit code."""
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from harness.environment import clean_environment
+from harness.commands import fork_command
 from harness.provider_schedules import (
     SPEC,
     Account,
@@ -28,9 +26,8 @@ async def account(db: Database) -> AsyncIterator[Account]:
 
 @pytest.fixture
 def doctor(account: Account, database_url: str) -> Any:
-    """Run the command in a process; returns its exit code, stdout and stderr."""
-    environment = {
-        **clean_environment(),
+    """Run the command; returns its exit code, stdout and stderr."""
+    settings = {
         "SERPLINE_DATABASE_URL": database_url,
         "SERPLINE_SCALESERP_BASE_URL": account.sim.environment()["SERPLINE_SCALESERP_BASE_URL"],
         "SERPLINE_SCALESERP_API_KEY": account.sim.config.key("scaleserp"),
@@ -38,15 +35,8 @@ def doctor(account: Account, database_url: str) -> Any:
     }
 
     async def command(*arguments: str) -> tuple[int, str, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "serpline.cli", "schedule", "doctor", *arguments),
-            stdout=pipe,
-            stderr=pipe,
-            env=environment,
-        )
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
+        done = await fork_command("schedule", "doctor", *arguments, **settings)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     return command
 

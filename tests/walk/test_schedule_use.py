@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.commands import run_command
-from harness.environment import clean_environment
 from harness.schedules import KEYWORDS, Schedules, spec
 
 from serpline.store.database import Database
@@ -60,17 +57,6 @@ class Commands:
         assert (code, out) == (2, "")
         assert err.count("\n") == 1, err
         return err.removeprefix("serpline: ").rstrip("\n")
-
-    def piped(self, given: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in a process of its own, with something on stdin."""
-        return subprocess.run(
-            [sys.executable, "-m", "serpline.cli", *arguments],
-            input=given,
-            capture_output=True,
-            env={**clean_environment(), **self.settings},
-            timeout=110,
-            check=False,
-        )
 
 
 @pytest.fixture
@@ -142,7 +128,9 @@ def test_the_specifications_of_any_version_can_be_edited(commands: Commands) -> 
     _, old, _ = commands.run("schedule", "show", "s", "--spec", "--version", "1")
     _, new, _ = commands.run("schedule", "show", "s", "--spec")
     assert (json.loads(old), json.loads(new)) == ([DAILY], [{**DAILY, "time_of_day": "10:00"}])
-    done = commands.piped(old.encode(), "schedule", "edit", "s", "-", "--json")
+    done = run_command(
+        "schedule", "edit", "s", "-", "--json", stdin=old.encode(), **commands.settings
+    )
     restored = json.loads(done.stdout)
     assert (restored["version"], restored["specs"]) == (3, [DAILY])
     assert commands.json("schedule", "edit", "s", commands.write("a.json", DAILY))["version"] == 3
