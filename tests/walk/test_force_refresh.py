@@ -139,6 +139,6 @@ async def test_estimates_after_a_run_that_bought_nothing(database_url: str, tmp_
         assert plain["calls"] == 0
         assert "100% to 100% of it fresh" in plain["basis"]
         assert again["calls"] > 0
-        run = await world.get(UUID((await _asked(world, *forced))["run_id"]))
+        run = await world.get(UUID((await _asked(world, *forced, "--again"))["run_id"]))
         assert run.config["force_refresh"] is True
         assert run.mode == PipelineMode.MANUAL
