@@ -7,6 +7,7 @@ counters, so reading it costs the same for a run of any size.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -26,6 +27,7 @@ from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus
+from serpline.domain.waits import WaitCause
 
 if TYPE_CHECKING:
     from serpline.app.services import Services
@@ -57,7 +59,8 @@ async def follow(
 ) -> "RunRow":
     """Show a run's progress, and what it waits for, until it ends; return the run.
 
-    ``quiet`` shows nothing. ``check`` is awaited at every poll and may raise. ``ctx``: of the
+    ``quiet`` shows nothing. ``check``, of a caller that keeps its own workers running, is awaited
+    at every poll and may raise. ``ctx``: of the
     command whose interruption leaves the run going on; then this and the next commands are told.
     Raises ``UserError`` if the run disappears.
     """
@@ -93,7 +96,12 @@ async def _follow(
             display.show(lanes)
             if looks or run.status in ENDED_RUNS:
                 looked_at = opened.clock.monotonic()
-                display.wait(*await read_waiting(conn, run_id))
+                waiting, now = await read_waiting(conn, run_id)
+                if check is not None:
+                    # The caller keeps its workers running: some may only be starting.
+                    waits = [w for w in waiting.waits if w.cause is not WaitCause.NO_WORKER]
+                    waiting = replace(waiting, waits=waits)
+                display.wait(waiting, now)
                 found = await events.of_run(conn, run_id, last_id=last_event)
                 last_event = found[-1]["id"] if found else last_event
                 for event in filter(is_action, found):

@@ -34,7 +34,9 @@ def lines(waiting: Waiting, now: datetime) -> list[str]:
     """One sentence for the work and one for each cause; empty if the run has ended."""
     found = [sentence(wait, now) for wait in waiting.waits]
     if waiting.steps:
-        found.insert(0, f"working on {waiting.items:,} items ({_named(waiting.steps)})")
+        # A step that is being planned has no items yet.
+        items = f" {_items(waiting.items)} of" if waiting.items else ""
+        found.insert(0, f"working on{items} {_named(waiting.steps)}")
     return found
 
 
@@ -157,7 +159,9 @@ def _purchase(wait: Wait, now: datetime) -> str:
 
 def _retry(wait: Wait, now: datetime) -> str:
     error = f" (last error: {wait.error})" if wait.error else ""
-    return f"{wait.items:,} items wait for another attempt{_until(wait.until, now)}{error}"
+    waits = "waits" if wait.items == 1 else "wait"
+    until = _until(wait.until, now)
+    return f"{_items(wait.items)} {waits} for another attempt{until}{error}"
 
 
 def _rate(wait: Wait, now: datetime) -> str:
@@ -205,6 +209,10 @@ def _time(at: datetime, now: datetime) -> str:
     """The time of the day; with its date, unless it is of the same day."""
     at, now = at.astimezone(UTC), now.astimezone(UTC)
     return f"{at:%H:%M}" + " UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _items(count: int) -> str:
+    return "1 item" if count == 1 else f"{count:,} items"
 
 
 def _number(credits_: Decimal) -> str:

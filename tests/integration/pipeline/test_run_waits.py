@@ -43,7 +43,7 @@ async def test_a_breaker_is_named_until_it_closes(harness: Harness) -> None:
     run_id = await harness.start({METRICS: ["REFUSED-1", "GATE-2"]}, lanes=[METRICS, SERP])
     assert await said(harness, run_id) == []
     (chunk_id,) = await harness.plan(run_id)
-    assert await said(harness, run_id) == ["working on 2 items (keyword_metrics/all)"]
+    assert await said(harness, run_id) == ["working on 2 items of keyword_metrics/all"]
     await harness.query("UPDATE items SET status = 'completed' WHERE item = 'GATE-2'")
     await harness.query("UPDATE chunks SET completed = 1")
     await harness.worker.work(chunk_id)
@@ -53,7 +53,7 @@ async def test_a_breaker_is_named_until_it_closes(harness: Harness) -> None:
     assert await harness.claim(chunk_id, harness.lifeline.worker_id) is not None
     assert await said(harness, run_id) == [waits]
     await manager.reset(BREAKER)
-    assert await said(harness, run_id) == ["working on 1 items (keyword_metrics/all)"]
+    assert await said(harness, run_id) == ["working on 1 item of keyword_metrics/all"]
 
 
 async def test_a_failed_attempt_is_named_until_it_is_due(harness: Harness) -> None:
@@ -62,13 +62,13 @@ async def test_a_failed_attempt_is_named_until_it_is_due(harness: Harness) -> No
     (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
     (waits,) = await said(harness, run_id)
-    assert waits.startswith("1 items wait for another attempt")
+    assert waits.startswith("1 item waits for another attempt")
     assert "(last error: server)" in waits
     await harness.query("UPDATE chunks SET next_check_at = now()")
     await harness.query("UPDATE items SET next_attempt_at = now()")
     async with harness.database.transaction() as conn:
         await workers.due_chunks(conn, 30, 9)
-    assert await said(harness, run_id) == ["working on 1 items (keyword_metrics/all)"]
+    assert await said(harness, run_id) == ["working on 1 item of keyword_metrics/all"]
 
 
 async def test_a_batch_is_named_with_its_place(harness: Harness) -> None:

@@ -174,7 +174,7 @@ CASES: dict[str, tuple[RunFacts, str]] = {
     ),
     "working": (
         facts(chunks(SERP, owned=True), chunks(ORGANIC, due=True)),
-        "working on 80 items (serp_collection/organic, serp_collection/news)",
+        "working on 80 items of serp_collection/organic, serp_collection/news",
     ),
     "the reason is over": (
         facts(
@@ -184,7 +184,7 @@ CASES: dict[str, tuple[RunFacts, str]] = {
             breakers={"a": BreakerFact(BreakerState.CLOSED)},
             others=3,
         ),
-        "working on 120 items (serp_collection/news)",
+        "working on 120 items of serp_collection/news",
     ),
 }
 
@@ -216,7 +216,7 @@ def test_equal_causes_are_one() -> None:
         (WaitCause.BREAKER, 80, 11),
         (WaitCause.RETRY, 40, 6),
     ]
-    assert said(both)[0] == "working on 7 items (serp_collection/organic)"
+    assert said(both)[0] == "working on 7 items of serp_collection/organic"
     told = document(waiting, NOW)
     assert told["working"] == {"items": 7, "steps": ["serp_collection/organic"]}
     assert told["waits"][0] | {"later_steps": None} == {
@@ -250,7 +250,7 @@ def test_a_log_has_a_line_when_the_causes_change() -> None:
 
 def test_a_planned_step_counts_as_work() -> None:
     """A step that is being planned has no chunks yet."""
-    assert said(facts(unplanned=[METRICS])) == ["working on 0 items (keyword_metrics/all)"]
+    assert said(facts(unplanned=[METRICS])) == ["working on keyword_metrics/all"]
 
 
 def test_a_chunk_stores_the_most_telling_reason() -> None:
