@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness.world import World, open_world, simulated
 
-from serpline.cli.runs import show_report
+from serpline.cli.run_tables import show_report
 from serpline.domain.states import RunStatus
 from serpline.pipeline.report import run_report
 from serpline.simulator.charsets import SENTENCES

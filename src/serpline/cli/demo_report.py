@@ -14,7 +14,7 @@ from serpline.cli.costs import amount
 from serpline.cli.demo_clean import PREFIX
 from serpline.cli.invocation import command
 from serpline.cli.rankings import show_rankings
-from serpline.cli.runs import show_report
+from serpline.cli.run_tables import show_report
 from serpline.cli.tables import Column, Sign, show_table
 from serpline.domain.results import Ranking
 from serpline.store.database import Database

@@ -215,7 +215,8 @@ def up(
             chosen = _free_port(host, settings.web_port)
             supervisor = _create_supervisor(settings, workers, host, chosen)
             async with supervisor.running():
-                print_message(f"up: web on http://{host}:{chosen} and {workers} workers")
+                count = "1 worker" if workers == 1 else f"{workers} workers"
+                print_message(f"up: web on http://{host}:{chosen} and {count}")
                 ends = [asyncio.create_task(each.wait()) for each in (stop, supervisor.gave_up)]
                 logging = asyncio.create_task(log_waits(opened))
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,5 @@
 """``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` is in ``start``."""
 
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -17,13 +16,11 @@ from serpline.cli.common import (
     services,
     spool_list,
 )
-from serpline.cli.costs import amount
 from serpline.cli.invocation import person
 from serpline.cli.prices import prices_of
-from serpline.cli.run_events import read_events, show_events
-from serpline.cli.tables import Column, Sign, show_table
-from serpline.cli.times import minute
-from serpline.core.escaping import terminal_text
+from serpline.cli.run_events import read_events
+from serpline.cli.run_tables import show_report
+from serpline.cli.tables import Column, show_table
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName
@@ -36,7 +33,6 @@ app = typer.Typer(help="Start, watch and control runs.", no_args_is_help=True)
 
 LIMIT_MAX = 10_000
 _PAST = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
-MISSING_SHOWN_MAX = 20
 _HEX = frozenset("0123456789abcdef-")
 
 RunId = Annotated[str, typer.Argument(help="Run id, its first characters, or 'latest'.")]
@@ -127,94 +123,6 @@ async def print_report(
     return report
 
 
-def show_report(report: dict[str, Any]) -> None:
-    """Print a run's lanes, spending, batches and failures as tables."""
-    counted = ("status", "planned", "completed", "failed", "skipped")
-    rows = [
-        [phase, kind, *(lane[name] for name in counted), _lane_details(lane, report["run_id"])]
-        for phase, found in report["phases"].items()
-        for kind, lane in found["content_types"].items()
-    ]
-    title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
-    title += _slot(report)
-    columns: list[str | Column] = [
-        Column("phase", wraps=False),
-        "type",
-        "status",
-        Column("planned", drop=2),
-    ]
-    columns += ["completed", Column("failed", drop=3), Column("skipped", drop=1), "details"]
-    show_table(columns, rows, title=title + _missing_searches(report))
-    for line in report["doing"]:
-        typer.echo(terminal_text(line))
-    missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
-    if missing:
-        names = ("content_type", "market", "device", "planned", "collected")
-        partly = [[row[name] for name in names] for row in missing[:MISSING_SHOWN_MAX]]
-        show_table(["type", *names[1:]], partly, title="Not all searches were collected")
-    if report["calls"]:
-        # The demo's report has no prices: it shows what real providers would have charged.
-        credits_, usd = report["credits"], report.get("usd", {})
-        spent: list[list[Any]] = [
-            [provider, calls, amount(provider, credits_.get(provider, 0)), usd.get(provider)]
-            for provider, calls in report["calls"].items()
-        ]
-        priced = [Column("US$", digits=2, missing=Sign.UNKNOWN)] if usd else []
-        rows = [row if usd else row[:-1] for row in spent]
-        show_table(["provider", "calls", "charged", *priced], rows)
-    # Batches without missing results or errors are left out.
-    notable = [b for b in report["batches"] if b["missing"] or b["error"]]
-    if notable:
-        named = ("content_type", "stage", "priority", "status", "searches", "missing", "error")
-        show_table(
-            ["type", "batch", Column("priority", drop=1), *named[3:]],
-            [[b[name] for name in named] for b in notable[-20:]],
-        )
-    if report["empty_pages"]:
-        empty = [list(row.values()) for row in report["empty_pages"]]
-        show_table(["type", "kind", "pages", "example"], empty, title="Pages without content")
-    if report["failures"]:
-        failures = [
-            [f["phase_name"], f["content_type"], _item(f), f["error_category"], f["error"]]
-            for f in report["failures"][:10]
-        ]
-        phase = Column("phase", drop=2, wraps=False)
-        show_table([phase, "type", "failed item", Column("category", drop=1), "error"], failures)
-    if "events" in report:
-        show_events(report["events"])
-
-
-def _item(failure: Mapping[str, Any]) -> str:
-    """An item as ``run retry --item`` reads it, with the keyword behind a number."""
-    item: str = failure["item"]
-    return item if failure["keyword"] is None else f"{item} ({failure['keyword']})"
-
-
-def _slot(report: Mapping[str, Any]) -> str:
-    """For the title: the schedule, and the slot that the run stands for."""
-    name, slot, given = report["schedule"], report["scheduled_for"], report["backfill"]
-    what = {"late": "late snapshot", "refetch": "fetched again", "recompute": "recomputed"}
-    words = f"; schedule {name!r}" if name else ""
-    if given is not None:
-        words += f"; {what[given['kind']]}"
-    return f"{words} for the slot {minute(slot)} UTC" if words and slot else words
-
-
-def _missing_searches(report: Mapping[str, Any]) -> str:
-    """For the title: collected and planned searches, if some are missing."""
-    planned = sum(row["planned"] for row in report["collection"])
-    collected = sum(row["collected"] for row in report["collection"])
-    return f"; {collected} of {planned} searches collected" if collected < planned else ""
-
-
-def _lane_details(lane: Mapping[str, Any], run_id: UUID) -> str | None:
-    """A lane's error or note, and the run it takes its results from."""
-    parts = [lane["error"] or lane["note"]]
-    if lane["source_run_id"] != run_id:
-        parts.append(f"results of run {lane['source_run_id']}")
-    return "; ".join(filter(None, parts)) or None
-
-
 @app.command()
 def show(
     ctx: typer.Context,
@@ -294,6 +202,8 @@ def retry(
     if item is not None and phase is None:
         raise UserError(f"--item {item!r}: give its phase with --phase")
 
+    from serpline.pipeline.waiting import named_steps
+
     async def reopen() -> tuple[UUID, list[str]]:
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
@@ -306,4 +216,4 @@ def retry(
     if as_json:
         print_json({"run_id": found, "lanes": lanes})
     else:
-        print_message(f"run {found}: reopened {', '.join(lanes)}")
+        print_message(f"run {found}: reopened {named_steps(lanes)}")

@@ -36,7 +36,7 @@ def lines(waiting: Waiting, now: datetime) -> list[str]:
     if waiting.steps:
         # A step that is being planned has no items yet.
         items = f" {_items(waiting.items)} of" if waiting.items else ""
-        found.insert(0, f"working on{items} {_named(waiting.steps)}")
+        found.insert(0, f"working on{items} {named_steps(waiting.steps)}")
     return found
 
 
@@ -143,8 +143,10 @@ def _provider_queue(wait: Wait, now: datetime) -> str:
     since = f" since {length_of_time((now - wait.since).total_seconds())}" if wait.since else ""
     errors = [batch.error for batch in found if batch.error]
     answer = f"; last problem: {_short(errors[0])}" if errors else ""
+    one = found[0]
+    if len(found) == 1 and one.since is None:
+        return f"preparing batch {one.number} of {one.total} ({types}) at ScaleSERP{answer}"
     if len(found) == 1:
-        one = found[0]
         said = f"batch {one.number} of {one.total} ({types}) at ScaleSERP{since}"
     else:
         total = sum({batch.lane: batch.total for batch in found}.values())
@@ -191,7 +193,8 @@ _SENTENCES: Final[Mapping[WaitCause, Callable[[Wait, datetime], str]]] = Mapping
 )
 
 
-def _named(steps: Sequence[LaneKey]) -> str:
+def named_steps(steps: Sequence[LaneKey | str]) -> str:
+    """The names of the first steps, and how many more there are."""
     named = ", ".join(str(key) for key in steps[:STEPS_NAMED_MAX])
     more = len(steps) - STEPS_NAMED_MAX
     return f"{named} and {more} more" if more > 0 else named

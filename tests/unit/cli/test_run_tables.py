@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from serpline.cli.runs import show_report
+from serpline.cli.run_tables import show_report
 
 REPORT: dict[str, Any] = {
     "run_id": uuid4(),

@@ -132,6 +132,13 @@ CASES: dict[str, tuple[RunFacts, str]] = {
         f"batch 3 of 5 (news) at ScaleSERP since 12 min, polling; last problem: {PROBLEM}…"
         + LATER.format(6),
     ),
+    "one batch, not started": (
+        facts(
+            chunks(SERP, QUEUE, "scaleserp"),
+            batches=[replace(BATCHES[0], since=None, error="HTTP 500")],
+        ),
+        "preparing batch 3 of 5 (news) at ScaleSERP; last problem: HTTP 500" + LATER.format(6),
+    ),
     "batches": (
         facts(
             chunks(SERP, QUEUE, "scaleserp"), chunks(ORGANIC, QUEUE, "scaleserp"), batches=BATCHES

@@ -35,6 +35,13 @@ class Run(Row):
     created_at: Annotated[datetime, Column("When it was created.", "UTC")]
     started_at: Annotated[datetime | None, Column("When its work started.", "UTC")]
     completed_at: Annotated[datetime | None, Column("When it ended.", "UTC")]
+    paused_seconds: Annotated[
+        float,
+        Column(
+            "How long it was paused between its start and its end, or had ended before a retry.",
+            "seconds",
+        ),
+    ]
     content_types: Annotated[tuple[str, ...], Column("The content types that it covers.")]
     markets: Annotated[tuple[str, ...], Column("The markets of its keywords.")]
     devices: Annotated[tuple[str, ...], Column("The devices of its searches.")]

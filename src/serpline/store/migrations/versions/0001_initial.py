@@ -2680,7 +2680,7 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.companies.fetched_at IS 'When the source was asked. Unit: UTC.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.runs AS SELECT v.run_id, v.collected_on, v.status, v.mode, v.schedule, v.scheduled_for, v.created_at, v.started_at, v.completed_at, v.content_types, v.markets, v.devices, v.landscape, v.is_tracked, v.searches_of, v.backfill_kind, v.replaces, v.late_for, v.error FROM (
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.runs AS SELECT v.run_id, v.collected_on, v.status, v.mode, v.schedule, v.scheduled_for, v.created_at, v.started_at, v.completed_at, v.paused_seconds, v.content_types, v.markets, v.devices, v.landscape, v.is_tracked, v.searches_of, v.backfill_kind, v.replaces, v.late_for, v.error FROM (
     SELECT r.id AS run_id,
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
@@ -2690,7 +2690,7 @@ END $$
             ) t WHERE 'all' IN (k.kind, 'all')
         ), r.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, r.status, r.mode, r.config ->> 'schedule' AS schedule,
-        r.scheduled_for, r.created_at, r.started_at, r.completed_at,
+        r.scheduled_for, r.created_at, r.started_at, r.completed_at, r.paused_seconds,
         ARRAY(SELECT l.content_type FROM pipeline_phase_status l
             WHERE l.pipeline_execution_id = r.id
             AND l.phase_name = 'serp_collection' ORDER BY l.id) AS content_types,
@@ -2734,6 +2734,9 @@ END $$
         "COMMENT ON COLUMN serpline_v1.runs.started_at IS 'When its work started. Unit: UTC.'"
     )
     op.execute("COMMENT ON COLUMN serpline_v1.runs.completed_at IS 'When it ended. Unit: UTC.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.paused_seconds IS 'How long it was paused between its start and its end, or had ended before a retry. Unit: seconds.'"
+    )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.runs.content_types IS 'The content types that it covers.'"
     )

@@ -18,7 +18,7 @@ _MARKETS: Final = """
 RUNS: Final = f"""
     SELECT r.id AS run_id, {last_search_on("o.id", f"'{ContentType.ALL}'", "r.created_at")}
             AS collected_on, r.status, r.mode, r.config ->> 'schedule' AS schedule,
-        r.scheduled_for, r.created_at, r.started_at, r.completed_at,
+        r.scheduled_for, r.created_at, r.started_at, r.completed_at, r.paused_seconds,
         ARRAY(SELECT l.content_type FROM pipeline_phase_status l
             WHERE l.pipeline_execution_id = r.id
             AND l.phase_name = '{PhaseName.SERP_COLLECTION}' ORDER BY l.id) AS content_types,
