@@ -24,6 +24,7 @@ RESULT_TABLES: tuple[Table, ...] = (
     results.youtube_channel_refs,
     results.channel_owners,
     results.content_analyses,
+    results.run_company_aliases,
     results.dsi_scores,
 )
 _TIMES = frozenset({"run_id", "fetched_at", "collected_at"})
