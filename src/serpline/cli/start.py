@@ -51,7 +51,7 @@ class _StartRequest:
         return self.config.model_copy(update={"inputs_from": found})
 
 
-NOT_SET_UP = "not set up, so not called"
+NOT_CALLED = "not called"
 
 
 def register(app: typer.Typer) -> None:
@@ -222,10 +222,10 @@ def show_estimate(found: "Estimate") -> None:
         [
             line.phase,
             line.provider,
-            line.calls,
+            line.calls if line.is_called else None,
             amount(line.provider, line.credits),
-            found.prices.usd(line.provider, line.credits),
-            line.basis if line.is_set_up else f"{NOT_SET_UP}; {line.basis}",
+            found.prices.usd(line.provider, line.credits) if line.is_called else None,
+            line.basis if line.is_called else f"{NOT_CALLED}; {line.basis}",
         ]
         for line in found.lines
     ]
@@ -235,16 +235,16 @@ def show_estimate(found: "Estimate") -> None:
         "provider",
         "calls",
         "cost",
-        Column("US$ (–: by contract)", digits=2),
+        Column("US$", digits=2),
         Column("basis", drop=1),
     ]
     show_table(columns, rows, title=title)
     total = f"US${found.usd:,.2f} in all"
     if found.unpriced:
-        total += f", without {' and '.join(found.unpriced)}: no price is known (serpline prices)"
-    if found.unset:
-        total += f", without {' and '.join(found.unset)}: {NOT_SET_UP}"
+        total += f", without {', '.join(found.unpriced)}: no price is known (serpline prices)"
     typer.echo(total)
+    for phase, why in found.skipped.items():
+        typer.echo(f"{phase} would be skipped: {why}")
     if found.seconds_min is not None:
         time = f"{length_of_time(found.seconds_min)} or more at the providers' pace"
         if found.seconds is not None:

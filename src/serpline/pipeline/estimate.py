@@ -11,7 +11,7 @@ so a landscape that changes much costs more. US$ are given where the price is kn
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -21,6 +21,8 @@ from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phase_inputs import lack_of, needed_by
+from serpline.domain.providers import SET_UP
 from serpline.pipeline.things import (
     TYPICAL,
     TYPICAL_RATES,
@@ -60,7 +62,7 @@ class Estimate:
 
     ``seconds``: how long the run may take, if the project has a run to compare it with.
     ``seconds_min``: the least that the providers' pace allows, if that was asked for. ``warnings``:
-    limits below the estimate.
+    limits below the estimate. ``skipped``: phases that would not work, each with the reason.
     """
 
     pairs: int
@@ -70,24 +72,20 @@ class Estimate:
     seconds: float | None = None
     seconds_min: float | None = None
     warnings: tuple[str, ...] = ()
+    skipped: Mapping[PhaseName, str] = field(default_factory=dict)
 
     @property
     def credits(self) -> dict[str, float]:
-        """Credits by provider that is set up."""
+        """Credits by provider, of the calls that would be made."""
         found: dict[str, float] = {}
         for line in self.lines:
-            if line.is_set_up:
+            if line.is_called:
                 found[line.provider] = found.get(line.provider, 0.0) + line.credits
         return found
 
     @property
-    def unset(self) -> list[str]:
-        """Providers that are not set up; their costs are in no total."""
-        return list(dict.fromkeys(line.provider for line in self.lines if not line.is_set_up))
-
-    @property
     def usd(self) -> float:
-        """US$ of the providers that are set up and whose price is known."""
+        """US$ of the calls that would be made, where the price is known."""
         known = [self.prices.usd(name, amount) for name, amount in self.credits.items()]
         return round(sum(each for each in known if each is not None), 2)
 
@@ -110,7 +108,7 @@ class Estimate:
                 "calls": sum(line.calls for line in own),
                 "credits": round(total, 2),
                 "unit": UNITS[provider],
-                "set_up": provider not in self.unset,
+                "called": any(line.is_called for line in own),
                 "usd": self.prices.usd(provider, total),
                 "basis": "; ".join(dict.fromkeys(line.basis for line in own)),
                 "phases": {
@@ -128,7 +126,7 @@ class Estimate:
             "providers": providers,
             "usd": self.usd,
             "unpriced": self.unpriced,
-            "unset": self.unset,
+            "skipped": {str(phase): why for phase, why in self.skipped.items()},
             "seconds": self.seconds,
             "seconds_min": self.seconds_min,
             "warnings": list(self.warnings),
@@ -164,17 +162,34 @@ async def estimate(
         *costs(bought, rates, basis, has_pdl=providers.has_pdl, has_llm=providers.has_llm),
     ]
     asked = set(config.phases or PhaseName)
+    skipped = _skipped(asked, providers.unset)
     return Estimate(
         pairs,
         per_type * len(config.content_types),
-        tuple(_if_set_up(line, providers.unset) for line in lines if line.phase in asked),
+        tuple(_if_called(line, providers.unset, skipped) for line in lines if line.phase in asked),
         providers.prices,
         None if past is None or config.phases else _seconds(past, per_type, config),
+        skipped=skipped,
     )
 
 
-def _if_set_up(line: Line, unset: Collection[str]) -> Line:
-    return replace(line, is_set_up=False) if line.provider in unset else line
+def _skipped(asked: Collection[PhaseName], unset: Collection[str]) -> dict[PhaseName, str]:
+    """The phases that would be skipped, with the reason: no provider, or nothing to work on."""
+    available = set(SET_UP).difference(unset)
+    found: dict[PhaseName, str] = {}
+    for phase in PhaseName:
+        if phase not in asked:
+            continue
+        needed = [read for read in needed_by(phase) if read in found]
+        lack = lack_of(phase, available) or (f"{needed[0]} is skipped" if needed else None)
+        if lack is not None:
+            found[phase] = lack
+    return found
+
+
+def _if_called(line: Line, unset: Collection[str], skipped: Collection[PhaseName]) -> Line:
+    is_called = line.provider not in unset and line.phase not in skipped
+    return line if is_called else replace(line, is_called=False)
 
 
 def _keyword_metrics(by_market: Mapping[str, int], markets: Mapping[str, Market]) -> Line:

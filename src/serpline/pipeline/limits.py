@@ -45,6 +45,13 @@ def pace_seconds(lines: Sequence[Line], policies: Iterable[ProviderPolicy]) -> f
     """
     rates = {policy.provider: policy.rate_per_second for policy in policies}
     return sum(
-        max((each.calls / rates[each.provider] for each in lines if each.phase is phase), default=0)
+        max(
+            (
+                each.calls / rates[each.provider]
+                for each in lines
+                if each.phase is phase and each.is_called
+            ),
+            default=0,
+        )
         for phase in PhaseName
     )

@@ -29,7 +29,8 @@ _PHASES: Final = {
 class Line:
     """One phase at one provider. ``credits`` are in the provider's unit (``prices.UNITS``).
 
-    ``is_set_up``: false for a provider without a key, which would not be called now.
+    ``is_called``: false if the provider is not set up or the phase is skipped; then the line says
+    what it would cost.
     """
 
     phase: PhaseName
@@ -37,7 +38,7 @@ class Line:
     calls: int
     credits: float
     basis: str
-    is_set_up: bool = True
+    is_called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
-from serpline.pipeline.estimate import Estimate, _basis, _if_set_up, _seconds
+from serpline.pipeline.estimate import Estimate, _basis, _if_called, _seconds, _skipped
 from serpline.pipeline.limits import limit_warnings, pace_seconds
 from serpline.pipeline.things import TYPICAL, TYPICAL_RATES, Line, Things
 from serpline.robustness.policies import ProviderPolicy
@@ -106,14 +106,29 @@ def test_a_run_takes_its_time_in_proportion_to_its_searches() -> None:
     assert _seconds(past(), 200, ORGANIC) == 1_200
 
 
-def test_a_provider_that_is_not_set_up_is_marked() -> None:
-    """Its cost is shown, and is in no total."""
-    line = Line(ANALYSIS, "llm", 5, 9.0, "exact")
-    assert _if_set_up(line, {"pdl"}) is line
-    found = Estimate(1, 1, (_if_set_up(line, {"llm"}),))
-    assert (found.credits, found.unset, found.unpriced) == ({}, ["llm"], [])
-    shown = found.to_json()["providers"]["llm"]
-    assert (shown["credits"], shown["set_up"]) == (9.0, False)
+def test_what_would_not_be_called_is_in_no_total() -> None:
+    """A provider that is not set up, and all of a phase that is skipped; the cost is shown."""
+    lines = (
+        Line(SERP, "pdl", 5, 9.0, "x"),
+        Line(ANALYSIS, "page", 5, 9.0, "x"),
+        Line(ANALYSIS, "llm", 5, 9.0, "x"),
+    )
+    found = Estimate(1, 1, tuple(_if_called(each, {"pdl"}, {ANALYSIS}) for each in lines))
+    assert (found.credits, found.unpriced) == ({}, [])
+    shown = found.to_json()["providers"]
+    assert [(each["credits"], each["called"]) for each in shown.values()] == [(9.0, False)] * 3
+    assert _if_called(lines[0], {"llm"}, {ANALYSIS}) is lines[0]
+
+
+def test_phases_are_skipped_as_a_run_would_skip_them() -> None:
+    """Without a provider, or without what they work on; only of the phases that were asked for."""
+    found = _skipped(set(PhaseName), {"youtube", "llm"})
+    assert set(found) == {VIDEOS, TUBE, ANALYSIS}
+    assert "SERPLINE_YOUTUBE_API_KEY" in found[VIDEOS]
+    assert found[TUBE] == "youtube_enrichment is skipped"
+    assert "relevance is unknown" in found[ANALYSIS]
+    assert _skipped({TUBE}, {"youtube"}) == {}
+    assert _skipped(set(PhaseName), {"pdl"}) == {}
 
 
 def test_the_total_names_what_it_does_not_know() -> None:
