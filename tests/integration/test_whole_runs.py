@@ -157,8 +157,9 @@ async def searches(conn: Connection, run_id: UUID, subjects: list[str]) -> Any:
     return await inputs.searches_of_subjects(conn, run_id, "video", subjects, depth=DEPTH, limit=5)
 
 
-async def all_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
-    return [row async for row in scores.scores(conn, run_id)]
+async def figures(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    of_run = Selection(run_id=run_id)
+    return [row async for row in stream(conn, Figure, of_run, order=Figure.ORDER)]
 
 
 async def rankings(conn: Connection, run_id: UUID, *companies: str) -> Sequence[Any]:
@@ -182,9 +183,9 @@ READS = {
     "rankings": Read(RESULTS, 6 * ROWS, rankings),
     "rankings of a company": Read(1, 6 * ROWS, lambda conn, run: rankings(conn, run, "oc21.com")),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
-    # Eight for the figures and their companies, three for the channels of some.
-    "scores": Read(RESULTS, (8 + 3) * RESULTS, all_scores),
-    # As the scores; the profiles of two phases, and the order.
+    # Nine for the figures and their companies, with the profiles of two phases and the order; three
+    # for the channels of some.
+    "figures": Read(RESULTS, (9 + 3) * RESULTS, figures),
     "the best figures": Read(7, (9 + 3) * RESULTS, best_figures),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(

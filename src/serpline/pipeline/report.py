@@ -18,9 +18,10 @@ from serpline.domain.states import ENDED_LANES, LaneStatus
 from serpline.pipeline.waiting import document, read_waiting
 from serpline.store.calls import ledger
 from serpline.store.database import Connection, Database
-from serpline.store.results import scores
 from serpline.store.results.collection import collection
 from serpline.store.results.empty_pages import empty_pages
+from serpline.store.results.reading import Figure, stream
+from serpline.store.results.selection import Selection
 from serpline.store.runs import batches, items, runs
 from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.runs import RunRow
@@ -38,6 +39,8 @@ _COMPONENTS = (
     "keywords_collected",
     "keywords_planned",
     "traffic_share",
+    "share_of_first",
+    "share_of_volume",
     "share_unweighted",
     "relevance",
     "relevance_basis",
@@ -48,9 +51,9 @@ _COMPONENTS = (
     "curve_version",
     "proxy",
     "sources",
+    "stale_types",
+    "late_types",
 )
-# Only of a single content type: these shares have no meaning in a combined figure.
-_SHARES = ("share_of_first", "share_of_volume")
 
 
 async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[str, Any]:
@@ -134,20 +137,19 @@ async def dsi_rows(
     known, else the same. ``sources`` gives the run and time of collection of each content type in
     the figure. Rows are read lazily.
     """
-    found = scores.scores(conn, run_id, content_type=content_type, market=market)
-    async with aclosing(found) as rows:
+    chosen = Selection(
+        run_id=run_id,
+        content_types=() if content_type is None else (content_type,),
+        markets=() if market is None else (market,),
+    )
+    async with aclosing(stream(conn, Figure, chosen, order=Figure.ORDER)) as rows:
         async for row in rows:
             yield {
-                "company": row["company_name"] or row["company"],
-                "domain": row["company"],
-                "relation": row["relation"],
-                "content_type": row["content_type"],
-                **{name: row[name] for name in _COMPONENTS},
-                **{name: row["detail"].get(name) for name in _SHARES},
-                "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
-                "late_types": [
-                    each["content_type"] for each in row["sources"] if each.get("late_for")
-                ],
+                "company": row.company_name or row.company,
+                "domain": row.company,
+                "relation": row.relation,
+                "content_type": row.content_type,
+                **{name: getattr(row, name) for name in _COMPONENTS},
             }
 
 

@@ -26,6 +26,15 @@ _UNWEIGHTED = Column(
     " the combined DSI.",
     _SHARE,
 )
+_SHARE_OF_FIRST = Column(
+    "The traffic of its best result for each keyword, divided by the traffic of position 1"
+    " for every collected keyword. Null: not known.",
+    _SHARE,
+)
+_SHARE_OF_VOLUME = Column(
+    "The company's traffic divided by the volume of all collected keywords. Null: not known.",
+    _SHARE,
+)
 _CURVE = Column("The click-through curve.")
 _CURVE_VERSION = Column("The version of the curve.")
 _PROXY = Column("Whether the curve was measured on another type of results.")
@@ -88,6 +97,8 @@ class Figure(Row):
         float | None, Column("The same sum over the results of all companies.", _TRAFFIC)
     ]
     share_unweighted: Annotated[float | None, _UNWEIGHTED]
+    share_of_first: Annotated[float | None, _SHARE_OF_FIRST]
+    share_of_volume: Annotated[float | None, _SHARE_OF_VOLUME]
     relevance: Annotated[
         float | None,
         Column("Mean relevance of the company's analysed URLs. Null: none was analysed.", _SHARE),
@@ -152,22 +163,8 @@ class ShareOfVoice(Row):
         Column("The company's traffic divided by that of all results. Null: not known.", _SHARE),
     ]
     share_unweighted: Annotated[float | None, _UNWEIGHTED]
-    share_of_first: Annotated[
-        float | None,
-        Column(
-            "The traffic of its best result for each keyword, divided by the traffic of position 1"
-            " for every collected keyword. Null: not known.",
-            _SHARE,
-        ),
-    ]
-    share_of_volume: Annotated[
-        float | None,
-        Column(
-            "The company's traffic divided by the volume of all collected keywords."
-            " Null: not known.",
-            _SHARE,
-        ),
-    ]
+    share_of_first: Annotated[float | None, _SHARE_OF_FIRST]
+    share_of_volume: Annotated[float | None, _SHARE_OF_VOLUME]
     traffic: Annotated[
         float | None,
         Column("Sum of volume · CTR · AI overview factor over its results.", _TRAFFIC),

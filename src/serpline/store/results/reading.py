@@ -95,11 +95,13 @@ async def stream(
             query.statement, query.values, execution_options={"yield_per": ROWS_AT_ONCE}
         )
         try:
-            async for found in rows:
-                values = list(found)
-                for n in lists:
-                    values[n] = tuple(values[n])
-                yield row(*values)
+            # By portions: to wait for each row costs more than to read it.
+            async for portion in rows.partitions():
+                for found in portion:
+                    values = list(found)
+                    for n in lists:
+                        values[n] = tuple(values[n])
+                    yield row(*values)
         finally:
             await rows.close()
 

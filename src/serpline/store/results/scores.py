@@ -5,7 +5,7 @@ phase, the run whose results they read (``runs.source_runs``).
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause, text
@@ -15,7 +15,6 @@ from serpline.store.database import Connection
 from serpline.store.frames import Repeated, read_frame
 from serpline.store.hash_joins import stream_hash_joined
 from serpline.store.runs.plans import SUBJECT
-from serpline.store.runs.runs import source_runs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -149,51 +148,6 @@ async def delete_scores(conn: Connection, run_id: UUID, content_type: str) -> No
         text("DELETE FROM dsi_scores WHERE run_id = :run AND content_type = :type"),
         {"run": run_id, "type": content_type},
     )
-
-
-# Known before unknown.
-_STRONGEST = (
-    "dsi DESC NULLS LAST, traffic_share DESC NULLS LAST, share_unweighted DESC NULLS LAST,"
-    " coverage DESC, company"
-)
-_OF_RUN = """
-    SELECT d.* FROM dsi_scores d WHERE d.run_id = :run
-    AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))
-    AND (CAST(:market AS text) IS NULL OR d.market = CAST(:market AS text))
-"""
-
-
-async def scores(
-    conn: Connection,
-    run_id: UUID,
-    *,
-    content_type: str | None = None,
-    market: str | None = None,
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Stream a run's scores, the highest first."""
-    values = {
-        **await source_runs(conn, run_id),
-        "run": run_id,
-        "type": content_type,
-        "market": market,
-    }
-    statement = text(
-        f"""
-        SELECT s.*, coalesce(c.name, p.display_name, p.name, y.title) AS company_name, c.relation
-        FROM ({_OF_RUN}) s
-        LEFT JOIN (SELECT DISTINCT ON (domain) domain, name, display_name FROM company_profiles
-            WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
-            ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
-        ) p ON p.domain = s.company
-        LEFT JOIN youtube_channels y ON y.run_id = :youtube_enrichment AND y.found
-            AND '{CHANNEL_ADDRESS}' || y.channel_id = s.company
-        LEFT JOIN companies c ON c.domain = s.company
-        ORDER BY content_type, market, device, {_STRONGEST}
-        """
-    )
-    async with stream_hash_joined(conn, statement, values) as rows:
-        async for row in rows.mappings():
-            yield dict(row)
 
 
 async def scored_markets(conn: Connection, run_id: UUID) -> list[str]:

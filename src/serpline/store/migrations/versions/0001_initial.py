@@ -2289,13 +2289,17 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.serps.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.share_unweighted, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.share_unweighted, v.share_of_first, v.share_of_volume, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
     coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
 , CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, d.completeness,
         d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
-        d.traffic, d.traffic_total, d.share_unweighted, d.relevance, d.relevance_basis, d.results,
+        d.traffic, d.traffic_total, d.share_unweighted,
+    CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
+    CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume
+, d.relevance,
+        d.relevance_basis, d.results,
         d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
         d.curve, d.curve_version, d.proxy, d.sources,
     ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
@@ -2396,6 +2400,12 @@ END $$
         "COMMENT ON COLUMN serpline_v1.dsi.share_unweighted IS 'The share of results if every keyword counts alike: the sum of CTR · AI overview factor over its results, divided by that of all results. Known without volumes. Null: not known, and in the combined DSI. Unit: 0 to 1.'"
     )
     op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.share_of_first IS 'The traffic of its best result for each keyword, divided by the traffic of position 1 for every collected keyword. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.share_of_volume IS 'The company''s traffic divided by the volume of all collected keywords. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.relevance IS 'Mean relevance of the company''s analysed URLs. Null: none was analysed. Unit: 0 to 1.'"
     )
     op.execute(
@@ -2431,10 +2441,10 @@ END $$
     coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
 , replace(replace(d.completeness, ', relevance', ''), 'partial: relevance', 'complete') AS completeness,
         d.traffic_share AS share_of_results, d.share_unweighted,
-        CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
-        CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
-        d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
-        d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
+    CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
+    CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume
+, d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected,
+        d.keywords_planned, d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
     FROM (
         SELECT b.*,
         CAST(coalesce((

@@ -11,6 +11,10 @@ from serpline.store.tables.views.sources import Sources, lanes
 _COMPLETENESS_OF_SHARES: Final = (
     "replace(replace(d.completeness, ', relevance', ''), 'partial: relevance', 'complete')"
 )
+_SHARES: Final = """
+    CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
+    CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume
+"""
 # The type of each source that has a mark.
 _MARKED: Final = """
     ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
@@ -39,7 +43,8 @@ def dsi(run: Sources) -> str:
     return f"""
     SELECT {_COMPANY}, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, d.completeness,
         d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
-        d.traffic, d.traffic_total, d.share_unweighted, d.relevance, d.relevance_basis, d.results,
+        d.traffic, d.traffic_total, d.share_unweighted, {_SHARES}, d.relevance,
+        d.relevance_basis, d.results,
         d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
         d.curve, d.curve_version, d.proxy, d.sources,
         {_MARKED.format(mark="CAST(e ->> 'stale' AS boolean)")} AS stale_types,
@@ -53,10 +58,8 @@ def share_of_voice(run: Sources) -> str:
     return f"""
     SELECT {_COMPANY}, {_COMPLETENESS_OF_SHARES} AS completeness,
         d.traffic_share AS share_of_results, d.share_unweighted,
-        CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
-        CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
-        d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
-        d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
+        {_SHARES}, d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected,
+        d.keywords_planned, d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
     {_scores(run)}
     WHERE d.content_type <> '{ContentType.ALL}'
     """
