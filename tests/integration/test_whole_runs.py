@@ -41,9 +41,20 @@ from serpline.store.results import combined, inputs, scores
 from serpline.store.results.collection import collection
 from serpline.store.results.reading import stream
 from serpline.store.results.selection import Selection
-from serpline.store.runs import chunks, items, planning, plans, releases, settling, workers
+from serpline.store.runs import (
+    chunks,
+    failures,
+    planning,
+    plans,
+    releases,
+    settling,
+    workers,
+)  # fmt: skip
 from serpline.store.runs.chunks import OwnedChunk
+from serpline.store.runs.failures import FailureFilter
 from serpline.store.runs.settling import Settlement
+
+ANY = FailureFilter()
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
@@ -276,8 +287,9 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
         lane_id = await plan_items(conn, run_id, ITEMS)
         with count_handled_rows() as seen:
             assert await planning.fail_unfinished(conn, lane_id, "too late") == ITEMS
-            assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
-            assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
+            assert len(await failures.page(conn, run_id, ANY, limit=ITEMS)) == ITEMS
+            assert [row["items"] for row in await failures.counts(conn, run_id, ANY)] == [ITEMS]
+            assert await planning.reopen_failed(conn, lane_id) == ITEMS
     assert seen.rows < 25 * ITEMS
 
 

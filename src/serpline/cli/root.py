@@ -15,6 +15,7 @@ from serpline.cli import (
     doctor,
     dsi,
     export,
+    failures,
     figures,
     jobs,
     keyword_sets,
@@ -91,6 +92,7 @@ _command(_START, "demo", demo.demo, "Try everything against simulated providers,
 _command(_START, "doctor", doctor.doctor, "Check this machine, the database and the providers.")
 _command(_START, "up", processes.up, "Run everything that collects, until stopped.")
 start.register(runs.app)
+failures.register(runs.app)
 keyword_sets.register(keywords.app)
 _group(_COLLECT, "keywords", keywords.app)
 _group(_COLLECT, "landscapes", landscapes.app)
@@ -105,6 +107,7 @@ _command(_RESULTS, "trends", trends.trends, "Changes since the previous tracked 
 _command(_RESULTS, "export", export.export, "Write a table of results to a file.")
 _group(_RESULTS, "companies", companies.app)
 _command(_RESULTS, "psql", psql.psql, "A SQL prompt on the results.")
+_command(_OPERATE, "failures", failures.failures, "What failed in a run, and why.")
 _group(_OPERATE, "breakers", breakers.app)
 _group(_OPERATE, "budgets", budgets.app)
 _command(_OPERATE, "prices", prices.prices, "What providers charge, in a file to edit.")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from serpline.cli.common import print_message
 from serpline.cli.costs import amount
 from serpline.cli.run_events import show_events
 from serpline.cli.tables import Column, Sign, show_table
@@ -63,16 +64,18 @@ def show_report(report: dict[str, Any]) -> None:
         show_table(["type", "kind", "pages", "example"], empty, title="Pages without content")
     if report["failures"]:
         failures = [
-            [f["phase_name"], f["content_type"], _item(f), f["error_category"], f["error"]]
+            [f["phase_name"], f["content_type"], item_text(f), f["error_category"], f["error"]]
             for f in report["failures"][:10]
         ]
         phase = Column("phase", drop=2, wraps=False)
         show_table([phase, "type", "failed item", Column("category", drop=1), "error"], failures)
+        if len(report["failures"]) > len(failures):
+            print_message(f"more: serpline failures --run {report['run_id']}")
     if "events" in report:
         show_events(report["events"])
 
 
-def _item(failure: Mapping[str, Any]) -> str:
+def item_text(failure: Mapping[str, Any]) -> str:
     """An item as ``run retry --item`` reads it, with the keyword behind a number."""
     item: str = failure["item"]
     return item if failure["keyword"] is None else f"{item} ({failure['keyword']})"

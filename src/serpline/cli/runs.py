@@ -11,7 +11,6 @@ from serpline.cli.common import (
     print_json,
     print_message,
     print_spool,
-    require_utf8,
     run,
     services,
     spool_list,
@@ -23,7 +22,6 @@ from serpline.cli.run_tables import show_report
 from serpline.cli.tables import Column, show_table
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
-from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
 
 if TYPE_CHECKING:
@@ -181,39 +179,3 @@ async def _control(ctx: typer.Context, given: str, verb: str) -> None:
         found = await find_run(opened, given)
         await getattr(opened.pipeline, verb)(found, by=person())
     print_message(f"run {found}: {_PAST[verb]}")
-
-
-@app.command()
-def retry(
-    ctx: typer.Context,
-    run_id: RunId,
-    phase: Annotated[
-        PhaseName | None, typer.Option(metavar="PHASE", help="Only this phase.")
-    ] = None,
-    content_type: Annotated[
-        ContentType | None, typer.Option(metavar="TYPE", help="Only this content type.")
-    ] = None,
-    item: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Only this item; needs --phase.")
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Retry the failed items of an ended run: all, one phase's, one content type's, or one."""
-    if item is not None and phase is None:
-        raise UserError(f"--item {item!r}: give its phase with --phase")
-
-    from serpline.pipeline.waiting import named_steps
-
-    async def reopen() -> tuple[UUID, list[str]]:
-        async with services(ctx) as opened:
-            found = await find_run(opened, run_id)
-            done = await opened.pipeline.retry(
-                found, phase=phase, content_type=content_type, item=item, by=person()
-            )
-            return found, done.lanes
-
-    found, lanes = run(reopen())
-    if as_json:
-        print_json({"run_id": found, "lanes": lanes})
-    else:
-        print_message(f"run {found}: reopened {named_steps(lanes)}")

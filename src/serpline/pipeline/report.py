@@ -22,8 +22,9 @@ from serpline.store.results.collection import collection
 from serpline.store.results.empty_pages import empty_pages
 from serpline.store.results.reading import Figure, stream
 from serpline.store.results.selection import Selection
-from serpline.store.runs import batches, items, runs
+from serpline.store.runs import batches, failures, runs
 from serpline.store.runs import lanes as lane_rows
+from serpline.store.runs.failures import FailureFilter
 from serpline.store.runs.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
@@ -69,7 +70,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         lanes = await runs.lanes(conn, run_id)
         reports = await lane_rows.reports(conn, run_id)
         spent = await ledger.totals(conn, run_id)
-        failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
+        failed = await failures.page(conn, run_id, FailureFilter(), limit=FAILURES_SHOWN_MAX)
         searches = await collection(conn, run_id)
         empty = await empty_pages(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
@@ -83,7 +84,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},
         "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},
-        "failures": failures,
+        "failures": failed,
         "empty_pages": empty,
         "batches": [{**row, "missing": _missing(row)} for row in made],
         "config": run.config,

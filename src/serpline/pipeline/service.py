@@ -5,40 +5,32 @@ work to finish. ``by``: the person who acts, for the run's events.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.core.ids import new_id
-from serpline.domain.errors import UserError
+from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
-from serpline.domain.phases import LaneView, dependents_of, lanes_of
-from serpline.domain.states import ENDED_RUNS, LaneStatus
+from serpline.domain.phases import lanes_of
+from serpline.domain.states import LaneStatus
 from serpline.pipeline import replaced_runs
-from serpline.pipeline.lacks import startable
 from serpline.pipeline.repeats import refuse_repeated
-from serpline.pipeline.retryable import check_not_pruned, is_retryable, matches
+from serpline.pipeline.retrying import Asked, Retried, reopen
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
 from serpline.store import projects
 from serpline.store.database import Connection, Database
-from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.results.scores import delete_scores
-from serpline.store.runs import due, events, planning, runs, webhooks
+from serpline.store.runs import due, events, runs, webhooks
 from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.events import Event, acted
 from serpline.store.runs.runs import RunRow
-from serpline.store.schedules import backfills, slots
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """The names of the lanes that a retry reopened, in data-flow order."""
-
-    lanes: list[str]
+class _DryRun(Exception):  # noqa: N818  no error: it rolls back
+    """Ends a transaction without a change."""
 
 
 class PipelineService:
@@ -170,9 +162,14 @@ class PipelineService:
         phase: PhaseName | None = None,
         content_type: ContentType | None = None,
         item: str | None = None,
+        category: ErrorCategory | None = None,
         by: str | None = None,
+        dry_run: bool = False,
     ) -> Retried:
-        """Retry an ended run: its failed, blocked and skipped lanes, or a phase, or one item.
+        """Retry an ended run: its failed, blocked and skipped lanes, a phase, or some items.
+
+        ``item`` and ``category``: only such items, in every lane where they failed. ``dry_run``
+        changes nothing and returns what it would do.
 
         Failed items become pending with zero attempts; successful items stay. Lanes that read a
         retried lane plan new items only. A DSI lane is recomputed. A lane that was skipped without
@@ -180,46 +177,16 @@ class PipelineService:
         ``UserError`` if there is nothing to retry, or if the items of a lane to be planned again
         were pruned: it would buy its data a second time.
         """
-        async with self._database.transaction() as conn:
-            run = await _locked(conn, run_id)
-            if run.status not in ENDED_RUNS:
-                raise UserError(f"run {run_id} is {run.status}: only an ended run can be retried")
-            views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
-            config = PipelineConfig.from_json(run.config)
-            able = await startable(conn, config, views.values())
-            chosen = [lane for lane in views.values() if matches(lane, phase, content_type)]
-            if item is not None:
-                holders = await planning.lanes_where_failed(conn, run_id, item)
-                chosen = [lane for lane in chosen if lane.id in holders]
-            else:
-                named = phase is not None
-                chosen = [
-                    lane for lane in chosen if lane.key in able or is_retryable(lane, by_name=named)
-                ]
-            stopped = {key for key, lane in views.items() if lane.status is LaneStatus.CANCELLED}
-            if not chosen and (item is not None or phase is not None or not stopped):
-                raise UserError(
-                    f"run {run_id}: no failed step or item matches, so there is nothing to retry"
-                )
-            reopened = {lane.key for lane in chosen} | stopped
-            for lane in chosen:
-                reopened.update(dependents_of(lane.key, list(views)))
-            names = []
-            pruned = await pruned_lanes(conn, run_id)
-            for key, lane in views.items():
-                if key in reopened and (lane.status is not LaneStatus.SKIPPED or key in able):
-                    check_not_pruned(run_id, lane, pruned)
-                    await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
-                    names.append(str(key))
-            await runs.change_run(conn, run_id, "retry", self._clock.now())
-            if schedule := run.config.get("schedule"):
-                await slots.reopen(conn, schedule, run_id)
-            if backfill := (run.config.get("backfill") or {}).get("id"):
-                await backfills.reopen_slots(conn, backfill, run_id)
-            await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-            detail = {"lanes": names, **acted(by)}
-            await events.append(conn, [Event("run.retry", run_id, detail=detail)])
-        return Retried(names)
+        asked = Asked(phase, content_type, item, category)
+        try:
+            async with self._database.transaction() as conn:
+                run = await _locked(conn, run_id)
+                retried = await reopen(conn, run, asked, self._clock.now(), by)
+                if dry_run:
+                    raise _DryRun
+        except _DryRun:
+            pass
+        return retried
 
     async def wake_batch(self, payload: Mapping[str, Any]) -> None:
         """Handle ``serp_batch_processing``: wake the chunk of a provider batch, or a run.
@@ -266,19 +233,6 @@ class PipelineService:
                 await due.make_due(conn, chunk_id)
             await wake(conn, [WakeUp("chunk", str(id_), JobPriority.HIGH) for id_ in chunk_ids])
         return True
-
-    async def _reopen(
-        self, conn: Connection, run: RunRow, lane: LaneView, item: str | None, *, is_chosen: bool
-    ) -> None:
-        await runs.change_lane(conn, lane.id, "retry", self._clock.now())
-        if lane.key.phase is PhaseName.DSI_CALCULATION:
-            # Delete the items first: this waits for a worker that is still settling some.
-            await planning.discard(conn, lane.id)
-            await delete_scores(conn, run.id, lane.key.content_type)
-        elif is_chosen:
-            await planning.reopen_failed(conn, lane.id, item)
-        elif item is None and lane.status is LaneStatus.FAILED:
-            await planning.reopen_failed(conn, lane.id)
 
 
 async def _locked(conn: Connection, run_id: UUID) -> RunRow:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -10,7 +9,6 @@ from sqlalchemy import text
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import ITEM_MACHINE, StateStatus, change
 from serpline.store.database import Connection
-from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.runs import planning
 
 
@@ -111,28 +109,6 @@ async def write_results(
         ),
         {"lane": lane_id, "items": list(items), "results": f"[{','.join(results)}]"},
     )
-
-
-async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
-    """Return a run's failed items with their errors and, if they have one, their keyword."""
-    rows = await execute_hash_joined(
-        conn,
-        text(
-            "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"
-            " i.error_category, i.error FROM pipeline_phase_status l JOIN items i"
-            " ON i.lane_id = l.id LEFT JOIN run_keywords k"
-            " ON l.phase_name IN ('keyword_metrics', 'serp_collection')"
-            " AND k.run_id = l.pipeline_execution_id"
-            " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
-            " AND k.market = split_part(i.item, ':', 2)"
-            " WHERE l.pipeline_execution_id = :run AND i.lane_id = ANY(ARRAY(SELECT id"
-            " FROM pipeline_phase_status WHERE pipeline_execution_id = :run))"
-            " AND i.status = 'failed'"
-            " ORDER BY l.id, i.item LIMIT :limit"
-        ),
-        {"run": run_id, "limit": limit},
-    )
-    return [dict(row) for row in rows.mappings()]
 
 
 async def sample_error(conn: Connection, lane_id: int) -> str | None:

@@ -71,20 +71,26 @@ async def ready_of(conn: Connection, lane_id: int) -> list[int]:
     return [row.id for row in rows]
 
 
-async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
-    """Return the ids of the run's lanes in which the item failed."""
+async def lanes_where_failed(
+    conn: Connection, run_id: UUID, item: str | None, category: str | None
+) -> set[int]:
+    """Return the ids of the run's lanes in which the item, or an item by the category, failed."""
     rows = await conn.execute(
         text(
-            "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
-            " WHERE l.pipeline_execution_id = :run AND i.item = :item AND i.status = 'failed'"
+            "SELECT l.id FROM pipeline_phase_status l WHERE l.pipeline_execution_id = :run"
+            " AND EXISTS (SELECT FROM items i WHERE i.lane_id = l.id AND i.status = 'failed'"
+            " AND (CAST(:item AS text) IS NULL OR i.item = :item)"
+            " AND (CAST(:category AS text) IS NULL OR i.error_category = :category))"
         ),
-        {"run": run_id, "item": item},
+        {"run": run_id, "item": item, "category": category},
     )
     return {row.id for row in rows}
 
 
-async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
-    """Make failed items (or one) pending again; returns the ids of their chunks."""
+async def reopen_failed(
+    conn: Connection, lane_id: int, item: str | None = None, category: str | None = None
+) -> int:
+    """Make failed items pending again: all, one, or those of a category; returns how many."""
     rows = await execute_hash_joined(
         conn,
         text(
@@ -93,17 +99,19 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
                 UPDATE items SET status = 'pending', attempts = 0, deaths = 0,
                     next_attempt_at = NULL, error_category = NULL, error = NULL
                 WHERE lane_id = :lane AND status = 'failed'
-                AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
+                AND (CAST(:item AS text) IS NULL OR item = :item)
+                AND (CAST(:category AS text) IS NULL OR error_category = :category)
+                RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
             UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
                 next_check_at = now(), wait_cause = NULL, wait_subject = NULL,
                 status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
-            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
+            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING counted.n
             """
         ),
-        {"lane": lane_id, "item": item},
+        {"lane": lane_id, "item": item, "category": category},
     )
-    return [row.id for row in rows]
+    return sum(row.n for row in rows)
 
 
 async def discard(conn: Connection, lane_id: int) -> None:
