@@ -187,6 +187,8 @@ RESULTS = KEYWORDS * DEPTH
 FEW = CHUNK // 2
 # Read row by row: some 250.
 MARKETS = 300
+# Read once: each lane of the run, the runs that it reads, and its date.
+SOURCES = 50
 ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
 READS = {
     "results": Read(RESULTS, 6 * ROWS, results),
@@ -196,7 +198,7 @@ READS = {
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
     # Nine for the figures and their companies, with the profiles of two phases and the order; three
     # for the channels of some.
-    "figures": Read(RESULTS, (9 + 3) * RESULTS, figures),
+    "figures": Read(RESULTS, (9 + 3) * RESULTS + SOURCES, figures),
     "the best figures": Read(7, (9 + 3) * RESULTS, best_figures),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
