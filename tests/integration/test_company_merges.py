@@ -11,7 +11,7 @@ from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 from serpline.domain.phases import lanes_of
-from serpline.domain.results import Ranking
+from serpline.domain.results import Figure, Ranking
 from serpline.domain.states import LaneStatus
 from serpline.phases import dsi_figures
 from serpline.pipeline import dsi_inputs, trends
@@ -129,7 +129,12 @@ async def test_trends_give_no_change_across_a_merge(db: Database) -> None:
             await insert_rows(conn, metadata.tables["dsi_scores"], found)
             if run_id == before:
                 await companies.merge(conn, "booking.de", "booking.com")
+        figures = [
+            row async for row in reading.stream(conn, Figure, Selection(companies=("booking.com",)))
+        ]
         changes = await trends.between(conn, after, before, ContentType.ORGANIC)
+    merged = {row.run_id: row.merged_domains for row in figures}
+    assert merged == {before: (), after: ("booking.de",)}
     told = {row["company"]: (row["status"], row["comparable"], row["differs"]) for row in changes}
     assert told == {
         "booking.com": ("kept", False, "merged domains none and booking.de"),

@@ -23,21 +23,14 @@ from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phase_inputs import lack_of, needed_by
 from serpline.domain.providers import SET_UP
-from serpline.pipeline.things import (
-    TYPICAL,
-    TYPICAL_RATES,
-    Line,
-    Rates,
-    Things,
-    costs,
-    typical_things,
-)
+from serpline.pipeline.past_costs import basis_of, seconds_in_proportion
+from serpline.pipeline.things import Line, costs
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
 from serpline.store import projects
 from serpline.store.database import Connection
 from serpline.store.results import history
-from serpline.store.results.history import Past
+from serpline.store.runs import workers
 
 EXACT = "exact"
 AT_MOST = "at most"
@@ -48,7 +41,10 @@ _CALLS_PER_BATCH = 7
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """``unset``: providers that are not set up, so that they are not called."""
+    """``unset``: providers that are not set up, so that they are not called.
+
+    These are the settings of this process. Those of the workers count, while there are any.
+    """
 
     has_pdl: bool
     has_llm: bool
@@ -146,6 +142,7 @@ async def estimate(
     ``finds_new``: the run finds things that are not bought yet. Raises ``UserError`` if the project
     has no keywords for such a run.
     """
+    providers = await _of_workers(conn, providers)
     by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
     if not by_market:
         raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
@@ -155,7 +152,7 @@ async def estimate(
     past = await history.load(conn, now - timedelta(days=config.reference_ttl_days))
     if past is not None and not all(str(kind) in past.searches for kind in config.content_types):
         past = None
-    bought, rates, basis = _basis(past, per_type, config, finds_new=finds_new)
+    bought, rates, basis = basis_of(past, per_type, config, finds_new=finds_new)
     lines = [
         _keyword_metrics(by_market, markets),
         _serp_collection(per_type, config),
@@ -168,9 +165,18 @@ async def estimate(
         per_type * len(config.content_types),
         tuple(_if_called(line, providers.unset, skipped) for line in lines if line.phase in asked),
         providers.prices,
-        None if past is None or config.phases else _seconds(past, per_type, config),
+        None if past is None or config.phases else seconds_in_proportion(past, per_type, config),
         skipped=skipped,
     )
+
+
+async def _of_workers(conn: Connection, given: Providers) -> Providers:
+    """The providers that some worker can call; without a worker, those of this process."""
+    available = await workers.available_providers(conn)
+    if available is None:
+        return given
+    unset = frozenset(SET_UP) - available
+    return Providers("pdl" in available, "llm" in available, given.prices, unset)
 
 
 def _skipped(asked: Collection[PhaseName], unset: Collection[str]) -> dict[PhaseName, str]:
@@ -216,81 +222,3 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
     overviews = config.include_ai_overview and ContentType.ORGANIC in config.content_types
     credits_ = float(per_type * (types + overviews))
     return Line(PhaseName.SERP_COLLECTION, "scaleserp", calls, credits_, EXACT)
-
-
-def _basis(
-    past: Past | None, per_type: int, config: PipelineConfig, *, finds_new: bool
-) -> tuple[Things, Rates, str]:
-    """What the run buys, what it costs, and in words where both come from."""
-    if past is None:
-        return typical_things(per_type, config), TYPICAL_RATES, TYPICAL
-    is_same = all(
-        past.run.config.get(key) == getattr(config, key) for key in ("landscape", "keyword_limit")
-    )
-    reuses = is_same and not finds_new and not config.force_refresh
-    fresh = past.fresh if reuses else {}
-    bought = _scaled(past, per_type, config, fresh)
-    basis = f"estimate: as in run {past.run.id}"
-    if reuses:
-        shares = [fresh[phase] for phase in fresh]
-        basis += f", {min(shares, default=0):.0%} to {max(shares, default=0):.0%} of it fresh"
-    return bought, _rates(past), basis
-
-
-def _scaled(
-    past: Past, per_type: int, config: PipelineConfig, fresh: Mapping[PhaseName, float]
-) -> Things:
-    """The things of the earlier run that are not fresh, and those of searches it did not make."""
-
-    depth = config.analysis_depth / past.run.config["analysis_depth"]
-
-    def total(phase: PhaseName, *, pages_only: bool = False) -> int:
-        found = 0.0
-        for kind in config.content_types:
-            if pages_only and kind is ContentType.VIDEO:
-                continue
-            searched = past.searches[str(kind)]
-            per_search = past.items.get((phase, str(kind)), 0) / searched
-            known = min(per_type, searched) * (1 - fresh.get(phase, 0.0))
-            found += per_search * (known + max(0, per_type - searched))
-        if phase is PhaseName.CONTENT_ANALYSIS:
-            found *= min(depth, 1.0)
-        return ceil(round(found, 6))
-
-    return Things(
-        domains=total(PhaseName.COMPANY_ENRICHMENT_SERP),
-        videos=total(PhaseName.YOUTUBE_ENRICHMENT),
-        channels=total(PhaseName.COMPANY_ENRICHMENT_YOUTUBE),
-        pages=total(PhaseName.CONTENT_ANALYSIS, pages_only=True),
-        analyses=total(PhaseName.CONTENT_ANALYSIS),
-    )
-
-
-def _rates(past: Past) -> Rates:
-    """The rates of the earlier runs; a typical one where they made no such call."""
-
-    def per_call(phase: PhaseName, provider: str, otherwise: float) -> float:
-        calls, credits_ = past.paid.get((phase, provider), (0, 0.0))
-        return credits_ / calls if calls else otherwise
-
-    usual = TYPICAL_RATES
-    owners = past.paid.get((PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "llm"), (0, 0.0))[0]
-    lookups = past.paid.get((PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "pdl"), (0, 0.0))[0]
-    return Rates(
-        matched=per_call(PhaseName.COMPANY_ENRICHMENT_SERP, "pdl", usual.matched),
-        tokens_per_analysis=per_call(PhaseName.CONTENT_ANALYSIS, "llm", usual.tokens_per_analysis),
-        unlinked=owners / (owners + lookups) if owners and lookups else usual.unlinked,
-        tokens_per_owner=per_call(
-            PhaseName.COMPANY_ENRICHMENT_YOUTUBE, "llm", usual.tokens_per_owner
-        ),
-    )
-
-
-def _seconds(past: Past, per_type: int, config: PipelineConfig) -> float | None:
-    """The earlier run's seconds without pauses, in proportion to the searches."""
-    run = past.run
-    if run.started_at is None or run.completed_at is None:
-        return None
-    took = (run.completed_at - run.started_at).total_seconds() - run.paused_seconds
-    share = per_type * len(config.content_types) / sum(past.searches.values())
-    return round(max(0.0, took) * share, 1)

@@ -9,8 +9,9 @@ import pytest
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
-from serpline.pipeline.estimate import Estimate, _basis, _if_called, _seconds, _skipped
+from serpline.pipeline.estimate import Estimate, _if_called, _skipped
 from serpline.pipeline.limits import limit_warnings, pace_seconds
+from serpline.pipeline.past_costs import basis_of, seconds_in_proportion
 from serpline.pipeline.things import TYPICAL, TYPICAL_RATES, Line, Things
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.results.history import Past
@@ -58,7 +59,7 @@ def past(**config: Any) -> Past:
 
 def test_fresh_things_are_not_bought_again() -> None:
     """The same searches find the same things, of which a tenth is old."""
-    bought, rates, basis = _basis(past(), 100, ORGANIC, finds_new=False)
+    bought, rates, basis = basis_of(past(), 100, ORGANIC, finds_new=False)
     assert bought == Things(domains=40, videos=5, channels=2, pages=60, analyses=60)
     assert (rates.matched, rates.tokens_per_analysis) == (0.75, 1_500)
     assert (rates.unlinked, rates.tokens_per_owner) == (0.25, 400)
@@ -67,7 +68,7 @@ def test_fresh_things_are_not_bought_again() -> None:
 
 def test_searches_that_were_not_made_find_new_things() -> None:
     """Of 300 searches, 100 find a tenth that is old, and 200 find everything anew."""
-    bought, _, _ = _basis(past(), 300, ORGANIC, finds_new=False)
+    bought, _, _ = basis_of(past(), 300, ORGANIC, finds_new=False)
     assert bought.domains == 40 + 800
 
 
@@ -82,7 +83,7 @@ def test_searches_that_were_not_made_find_new_things() -> None:
 )
 def test_nothing_is_fresh(earlier: dict[str, Any], config: PipelineConfig, finds_new: bool) -> None:
     """A schedule's worst case, a forced run, and runs over other keywords buy everything."""
-    bought, _, basis = _basis(past(**earlier), 100, config, finds_new=finds_new)
+    bought, _, basis = basis_of(past(**earlier), 100, config, finds_new=finds_new)
     assert bought == Things(domains=400, videos=50, channels=20, pages=600, analyses=600)
     assert "fresh" not in basis
 
@@ -90,20 +91,20 @@ def test_nothing_is_fresh(earlier: dict[str, Any], config: PipelineConfig, finds
 def test_fewer_positions_are_analysed() -> None:
     """Texts shrink with the analysis depth; a greater depth is not guessed."""
     shallow = ORGANIC.model_copy(update={"analysis_depth": 5, "force_refresh": True})
-    assert _basis(past(), 100, shallow, finds_new=False)[0].analyses == 300
+    assert basis_of(past(), 100, shallow, finds_new=False)[0].analyses == 300
     deep = ORGANIC.model_copy(update={"analysis_depth": 20, "force_refresh": True})
-    assert _basis(past(), 100, deep, finds_new=False)[0].analyses == 600
+    assert basis_of(past(), 100, deep, finds_new=False)[0].analyses == 600
 
 
-def test_without_a_run_typical_pages_are_the_basis() -> None:
+def test_without_a_run_typical_pages_are_thebasis_of() -> None:
     """A new project has no rates of its own."""
-    bought, rates, basis = _basis(None, 100, ORGANIC, finds_new=False)
+    bought, rates, basis = basis_of(None, 100, ORGANIC, finds_new=False)
     assert (bought.domains, rates, basis) == (300, TYPICAL_RATES, TYPICAL)
 
 
 def test_a_run_takes_its_time_in_proportion_to_its_searches() -> None:
     """Ten minutes without the pause for 100 searches; twice that for 200."""
-    assert _seconds(past(), 200, ORGANIC) == 1_200
+    assert seconds_in_proportion(past(), 200, ORGANIC) == 1_200
 
 
 def test_what_would_not_be_called_is_in_no_total() -> None:

@@ -126,6 +126,10 @@ class Figure(Row):
         tuple[str, ...], Column("Content types whose searches were stale in the combined DSI.")
     ]
     late_types: Annotated[tuple[str, ...], Column("Content types from a late snapshot.")]
+    merged_domains: Annotated[
+        tuple[str, ...],
+        Column("Domains that were merged into the company when the figure was computed."),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2289,7 +2289,7 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.serps.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.share_unweighted, v.share_of_first, v.share_of_volume, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.share_unweighted, v.share_of_first, v.share_of_volume, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types, v.merged_domains FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
     coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
@@ -2307,7 +2307,9 @@ END $$
  AS stale_types,
     ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
         WITH ORDINALITY AS u(e, n) WHERE e ->> 'late_for' IS NOT NULL ORDER BY n)
- AS late_types
+ AS late_types,
+        ARRAY(SELECT jsonb_array_elements_text(coalesce(d.detail -> 'merged', '[]')))
+            AS merged_domains
     FROM (
         SELECT b.*,
         CAST(coalesce((
@@ -2434,6 +2436,9 @@ END $$
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.late_types IS 'Content types from a late snapshot.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.merged_domains IS 'Domains that were merged into the company when the figure was computed.'"
     )
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_unweighted, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
     SELECT

@@ -48,7 +48,9 @@ def dsi(run: Sources) -> str:
         d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
         d.curve, d.curve_version, d.proxy, d.sources,
         {_MARKED.format(mark="CAST(e ->> 'stale' AS boolean)")} AS stale_types,
-        {_MARKED.format(mark="e ->> 'late_for' IS NOT NULL")} AS late_types
+        {_MARKED.format(mark="e ->> 'late_for' IS NOT NULL")} AS late_types,
+        ARRAY(SELECT jsonb_array_elements_text(coalesce(d.detail -> 'merged', '[]')))
+            AS merged_domains
     {_scores(run)}
     """
 
