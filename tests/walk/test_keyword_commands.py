@@ -3,6 +3,8 @@
 import asyncio
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def test_a_dry_run_tells_what_an_import_would_do(commands: Commands) -> None:
     imported."""
     file = str(FILES / "hand_made.xlsx")
     told = commands.text("keywords", "import", file, "--dry-run")
-    for words in ("XLSX", "Keywords", "line 3, 1 lines above it skipped", "'Mot-clé'", "'Volume'"):
+    for words in ("XLSX", "Keywords", "line 3, lines above it skipped: 1", "'Mot-clé'", "'Volume'"):
         assert words in told
     assert "unknown market 'Frankenland'" in told
     assert "nothing was imported" in told
@@ -116,6 +118,24 @@ def test_keywords_are_chosen_tagged_and_removed(commands: Commands, tmp_path: Pa
     assert asked.startswith("Remove 2 keyword × market pairs of 1 keywords? To do it without")
     assert commands.read("keywords", "remove", "--tag", "coffee", "--yes") == {"pairs": 2}
     assert [pair[:2] for pair in commands.pairs()] == [("stovetop espresso", "GB")]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n", 1, 3), ("y", 0, 1)])
+def test_a_person_is_asked_before_a_removal(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: int
+) -> None:
+    """On a terminal, with the count. Without a yes nothing changes."""
+    commands.text("keywords", "import", str(FILES / "ahrefs_keywords_explorer.csv"))
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, f"{answer}\n".encode())
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        done = run_command("keywords", "remove", "--match", "moka*", **commands.settings)
+        monkeypatch.undo()
+    os.close(keyboard)
+    assert done.returncode == code
+    assert b"Remove 2 keyword \xc3\x97 market pairs of 1 keywords? [y/N]" in done.stderr
+    assert len(commands.pairs()) == left
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,11 @@ class DemoSetup:
 def demo(
     ctx: typer.Context,
     keywords: Annotated[
-        Path | None, typer.Option(help="CSV file: keyword,market,tags. Default: a built-in list.")
+        Path | None,
+        typer.Option(help="Keyword file, as for 'keywords import'. Default: a built-in list."),
+    ] = None,
+    market: Annotated[
+        list[str] | None, typer.Option(help="Market of lines that name none. Repeatable.")
     ] = None,
     limit: Annotated[
         int | None,
@@ -90,10 +94,11 @@ def demo(
         settings = load_settings(ctx)
         # An existing database may have added markets; a new one has only the built-in ones.
         is_new = ctx.obj is None and settings.database_url is None
-        check_file(file, lines=is_new)
+        markets = tuple(market or ())
+        check_file(file, markets, lines=is_new)
         setup = prepare(settings, is_new=ctx.obj is None)
         configure_logging(setup.settings)
-        report, rankings = run(_demo(setup, file, limit, (seed, dialect), quiet=as_json))
+        report, rankings = run(_demo(setup, (file, markets), limit, (seed, dialect), quiet=as_json))
     if as_json:
         print_json({**report, "data_dir": setup.directory, "call_log": setup.directory / CALL_LOG})
     else:
@@ -103,15 +108,15 @@ def demo(
     return exit_code(report["status"], report["error"])
 
 
-def check_file(file: Path, *, lines: bool) -> None:
+def check_file(file: Path, markets: tuple[str, ...], *, lines: bool) -> None:
     """Check the file before anything starts. Raises ``UserError``; ``lines``: for bad lines too."""
     from serpline.cli.keyword_files import opened_file
-    from serpline.imports.reading import KeywordReport, open_keywords
+    from serpline.imports.reading import KeywordReport, Options, open_keywords
 
     with opened_file(file) as stream:
         if lines:
             report = KeywordReport()
-            with open_keywords(stream) as keywords:
+            with open_keywords(stream, Options(markets=markets)) as keywords:
                 deque(keywords.rows(report), maxlen=0)
             if report.problem_count:
                 raise UserError(report.summary())
@@ -133,7 +138,12 @@ def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:
 
 
 async def _demo(
-    setup: DemoSetup, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
+    setup: DemoSetup,
+    given: tuple[Path, tuple[str, ...]],
+    limit: int | None,
+    world: tuple[int, str],
+    *,
+    quiet: bool,
 ) -> "tuple[dict[str, Any], list[Ranking]]":
     from serpline.api.app import create_app
     from serpline.app.services import open_services
@@ -146,6 +156,7 @@ async def _demo(
     from serpline.cli.supervise import Supervisor
     from serpline.cli.webserver import serving
     from serpline.config.run import PipelineConfig
+    from serpline.imports.reading import Options
     from serpline.pipeline.report import dsi_rows, run_report
 
     def report_step(message: str) -> None:
@@ -160,7 +171,8 @@ async def _demo(
         await _require_empty_database(setup, opened)
         # A landscape of its own keeps the database's other keywords out of the run.
         landscape = f"demo {run_id}"
-        await import_file(opened, file, landscape)
+        file, markets = given
+        await import_file(opened, file, landscape, Options(markets=markets))
         simulator = await stack.enter_async_context(_simulator(setup, *world))
         web = serving(create_app(opened.pipeline), "127.0.0.1", 0)
         port, _ = await stack.enter_async_context(web)

@@ -178,7 +178,7 @@ def _understood(done: Imported, path: Path) -> Iterator[list[str]]:
     if layout.format == "CSV":
         yield ["delimiter", _DELIMITERS.get(delimiter := layout.delimiter or "", delimiter)]
     if layout.header_line:
-        above = f", {layout.lines_before} lines above it skipped" if layout.lines_before else ""
+        above = f", lines above it skipped: {layout.lines_before}" if layout.lines_before else ""
         yield ["header", f"line {layout.header_line}{above}"]
         yield ["keywords from", repr(layout.keyword)]
         yield ["markets from", repr(layout.market) if layout.market else "--market"]

@@ -56,8 +56,8 @@ async def read_filter(
     file: Path | None,
 ) -> "KeywordFilter":
     """The filter of the options. Raises ``UserError`` for an unknown market or landscape."""
+    from serpline.analysis.market_names import MarketNames
     from serpline.domain.text import composed
-    from serpline.imports.market_names import MarketNames
     from serpline.store import projects
     from serpline.store.keyword_sets import KeywordFilter
 

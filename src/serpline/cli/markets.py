@@ -92,7 +92,7 @@ def add(
     }
 
     async def insert() -> Market:
-        from serpline.imports.market_names import MarketNames
+        from serpline.analysis.market_names import MarketNames
         from serpline.store import projects
 
         async with services(ctx) as opened, opened.database.transaction() as conn:

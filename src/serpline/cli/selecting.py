@@ -46,7 +46,9 @@ class FilterOptions:
             " results for what is asked).",
         ),
     ] = None
-    market: Annotated[list[str] | None, _list("--market", "Only these markets, by code.")] = None
+    market: Annotated[
+        list[str] | None, _list("--market", "Only these markets: code, country or en-US.")
+    ] = None
     content_type: Annotated[
         list[str] | None, _list("--content-type", "Only organic, news or video; all: combined.")
     ] = None

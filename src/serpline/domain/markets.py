@@ -20,8 +20,6 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from serpline.domain.errors import UserError
-
 # The only alias: people write UK, ISO and this project write GB.
 _ALIASES: Mapping[str, str] = MappingProxyType({"UK": "GB"})
 
@@ -69,14 +67,6 @@ def find_market(code: str, markets: Mapping[str, Market] | None = None) -> Marke
     """
     known = builtin_markets() if markets is None else markets
     return known.get(normal_code(code))
-
-
-def get_market(code: str, markets: Mapping[str, Market] | None = None) -> Market:
-    """Like ``find_market``, but an unknown code is a ``UserError``."""
-    market = find_market(code, markets)
-    if market is None:
-        raise UserError(f"unknown market {code!r}: give a code such as US, GB or DE")
-    return market
 
 
 def dataforseo_language(language: str) -> str | None:

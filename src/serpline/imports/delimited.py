@@ -49,7 +49,8 @@ def records(lines: Iterator[tuple[int, str]], delimiter: str | None) -> Iterator
         try:
             found: list[str] | BrokenLine = split_line(text, delimiter)
         except csv.Error as error:
-            found = BrokenLine(text, f"broken quotes in {shown(text)} ({error})")
+            reason = str(error).replace("\t", "tab")
+            found = BrokenLine(text, f"broken quotes in {shown(text)} ({reason})")
             if _ENDS_IN_QUOTES in str(error):
                 found = _over_lines(text, lines, waiting, delimiter) or found
         if not isinstance(found, BrokenLine):

@@ -34,6 +34,8 @@ _GUESSES = (
     *("ISO-8859-2", "ISO-8859-5", "ISO-8859-7", "ISO-8859-8", "Windows-874", "KOI8-R"),
     *("CP932", "EUC-JP", "GB18030", "Big5", "CP949"),
 )
+# Text encodings of Python that no file has.
+_NOT_OF_FILES = {"unicode_escape", "raw_unicode_escape", "idna", "punycode"}
 _INVALID = re.compile("[\udc80-\udcff]")
 _LINE_END = re.compile("\r\n|\r|\n")
 _NEAR_BYTES = 10
@@ -53,6 +55,8 @@ def named_encoding(name: str) -> Encoding:
         found = codecs.lookup(name)
         # Codecs such as "hex" and "zlib" are none of text.
         "".encode(found.name)
+        if found.name.replace("-", "_") in _NOT_OF_FILES:
+            raise LookupError
     except (LookupError, ValueError, TypeError):
         raise UserError(f"encoding {name!r}: give one such as utf-8, cp1252 or shift_jis") from None
     return Encoding(found.name)
@@ -76,7 +80,7 @@ def find_encoding(stream: BinaryIO) -> Encoding:
     sample = bytearray()
     while block := stream.read(BLOCK_BYTES):
         text = decoder.decode(block)
-        if not text.isascii():
+        if not block.isascii():
             bad = len(_INVALID.findall(text))
             invalid += bad
             valid += len(text) - len(text.encode("ascii", "ignore")) - bad

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import BinaryIO
 
+from serpline.analysis.market_names import MarketNames
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import (
     KeywordRow,
@@ -29,7 +30,6 @@ from serpline.domain.keywords import (
 from serpline.domain.markets import Market
 from serpline.imports.delimited import BrokenLine
 from serpline.imports.headers import USUAL_COLUMNS, ColumnNames
-from serpline.imports.market_names import MarketNames
 from serpline.imports.tables import ROWS_MAX, SIZE_BYTES_MAX, Layout, Table, open_table
 from serpline.imports.workbooks import SheetDate
 

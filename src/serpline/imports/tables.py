@@ -1,5 +1,7 @@
 """The table in a keyword file: which sheet, encoding, delimiter and header it has."""
 
+import lzma
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,9 +26,26 @@ from serpline.imports.workbooks import open_workbook
 ROWS_MAX = 5_000_000
 SIZE_BYTES_MAX = 1_000_000_000
 ARCHIVE_FILES_MAX = 100
+# A file by which to know the archive of another program.
+_FOREIGN_ARCHIVES = {
+    "mimetype": "an OpenDocument file: save it as .xlsx or CSV",
+    "xl/workbook.bin": "a binary workbook (.xlsb): save it as .xlsx or CSV",
+    "word/document.xml": "a Word document, not a table",
+    "Index/Document.iwa": "a Numbers file: export it as Excel or CSV",
+}
 
 _TEXT_FILES = (".csv", ".tsv", ".txt")
 _MEMORY_BYTES_MAX = 8_000_000
+_ARCHIVE_ERRORS = (
+    BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zlib.error,
+)
 _ZIP = b"PK\x03\x04"
 # The first bytes of files that hold no table.
 _FOREIGN_STARTS = {
@@ -171,10 +190,13 @@ def _open_archive(
 ) -> Table:
     try:
         with ZipFile(stream) as archive:
-            names = [each.filename for each in archive.infolist()]
+            names = {each.filename for each in archive.infolist()}
+            for name, what in _FOREIGN_ARCHIVES.items():
+                if name in names:
+                    raise UserError(f"this is {what}")
             if "xl/workbook.xml" not in names:
                 return _archived_text(stack, archive, columns, sheet, encoding, size_bytes_max)
-    except (BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except _ARCHIVE_ERRORS as error:
         raise UserError(f"the archive cannot be read: {shown(str(error))}") from None
     return _sheet_table(stack, stream, columns, sheet, size_bytes_max)
 

@@ -7,9 +7,9 @@ from typing import Final
 from uuid import UUID
 
 from serpline.analysis.company_keys import company_key
+from serpline.analysis.market_names import MarketNames
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import keyword_key
-from serpline.domain.markets import normal_code
 from serpline.domain.names import ContentType, Device
 from serpline.domain.results import Figure, Ranking, Row, Serp, ShareOfVoice
 from serpline.store import projects
@@ -120,15 +120,8 @@ def _known(what: str, values: Iterable[str], given: Collection[str]) -> tuple[st
 async def _markets(conn: Connection, given: Collection[str]) -> tuple[str, ...]:
     if not given:
         return ()
-    # A market's code is upper case, except for a language as in CH-fr.
-    known = {code.upper(): code for code in await projects.markets(conn)}
-    codes = []
-    for each in given:
-        code = known.get(normal_code(each))
-        if code is None:
-            raise UserError(f"market {each!r}: there is no such market; 'markets list' shows all")
-        codes.append(code)
-    return tuple(codes)
+    names = MarketNames(await projects.markets(conn))
+    return tuple(dict.fromkeys(names.get(each).code for each in given))
 
 
 async def _landscape(conn: Connection, given: str | None) -> str | None:

@@ -104,7 +104,7 @@ def test_marks_filter_and_colour(ask: Ask, command: Ask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rankings", "--market", "XX"], "market 'XX': there is no such market"),
+        (["rankings", "--market", "XX"], "unknown market 'XX': give a code such as US, GB or DE"),
         (["dsi", "show", "--run", "latest", "--market", "PL"], "no run has dsi for markets 'PL'"),
         (["sov", "--content-type", "pictures"], "content type 'pictures': must be one of"),
         (["sov", "--content-type", "all"], "--content-type all has no share of voice"),

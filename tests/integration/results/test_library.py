@@ -93,7 +93,7 @@ def test_filters(project: serpline.Project, asked: Asked, rows: int) -> None:
     [
         ({"run": "ffffffff"}, "run 'ffffffff': there is no such run"),
         ({"run": ""}, "run ''"),
-        ({"market": "Atlantis"}, "market 'Atlantis': there is no such market"),
+        ({"market": "Atlantis"}, "unknown market 'Atlantis': give a code such as US"),
         ({"content_type": "images"}, "must be one of organic, news, video, all"),
         ({"device": "watch"}, "must be one of desktop, mobile, tablet"),
         ({"landscape": "brand"}, "landscape='brand': there is no such landscape"),

@@ -39,6 +39,13 @@ def _with_part(name: str, content: bytes) -> bytes:
     return stream.getvalue()
 
 
+def _archive(name: str, content: bytes) -> bytes:
+    stream = BytesIO()
+    with ZipFile(stream, "w") as made:
+        made.writestr(name, content)
+    return stream.getvalue()
+
+
 def _cell(place: str, text: str) -> bytes:
     return f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>'.encode()
 
@@ -68,6 +75,10 @@ def _told(data: bytes, options: Options) -> str:
         (_with_part("xl/workbook.xml", b"<workbook/>"), "the workbook has no cells"),
         (_with_part("xl/workbook.xml", b"workbook"), "the workbook cannot be read (XMLSyntaxError"),
         (_sheet((1, "ZZZZ", "x")), "the workbook cannot be read (ValueError"),
+        (_with_part("xl/theme/theme1.xml", b"<a>") + b"x" * 70_000, "the archive cannot be read"),
+        (_archive("mimetype", b"application/vnd.oasis"), "this is an OpenDocument file: save it"),
+        (_archive("notes.doc", b"x"), "the archive has 0 text files"),
+        (_archive("a.csv", b"<html>"), "a.csv: line 1: '<html>' begins no table"),
         (_sheet(), "the workbook has no cells"),
         (_workbook(["a", "b"], ["c", "d"]), "line 1: no column of keywords among 'a', 'b'"),
     ],
@@ -133,7 +144,7 @@ def test_any_text_in_any_encoding_gives_rows_or_one_user_error(
         assert _told(data, Options(markets=("US",), encoding=named)).isprintable()
 
 
-@pytest.mark.parametrize("name", ["hex", "rot13", "nope", "\udcff", "undefined"])
+@pytest.mark.parametrize("name", ["hex", "rot13", "nope", "\udcff", "undefined", "unicode_escape"])
 def test_an_encoding_that_is_none_is_refused(name: str) -> None:
     """The message names the value."""
     with pytest.raises(UserError, match="give one such as utf-8, cp1252 or shift_jis"):

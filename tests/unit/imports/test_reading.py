@@ -325,3 +325,17 @@ def test_an_extra_field_is_a_problem() -> None:
     """An unquoted comma in a keyword would make it another keyword."""
     report = parse_keywords(b"keyword,market\npots,US,pans\n,US,\n").report
     assert [problem.line for problem in report.problems] == [2, 3]
+
+
+def test_a_problem_of_a_table_with_tabs_is_one_printable_line() -> None:
+    """The reason of the csv module names the delimiter, which is a control character."""
+    report = parse_keywords(b'keyword\tmarket\n"tea"x\tUS\n').report
+    assert report.summary() == (
+        "line 2: broken quotes in '\"tea\"x\\tUS' ('tab' expected after '\"')"
+    )
+
+
+def test_a_file_cut_in_a_character_is_guessed() -> None:
+    """The last byte of a block may be the first of a character."""
+    (row,) = parse_keywords(b"keyword,market\nte\xe9", options=Options(markets=("FR",))).rows
+    assert row.keyword == "teé"

@@ -22,7 +22,7 @@ import pycountry
 from serpline.analysis.countries import OTHER_NAMES
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import shown
-from serpline.domain.markets import Market, builtin_markets, find_market
+from serpline.domain.markets import Market, builtin_markets, find_market, normal_code
 from serpline.domain.text import visible
 
 # Besides the languages of the markets: all of them are usual in the interfaces of keyword tools.
@@ -66,6 +66,8 @@ class MarketNames:
 
     def __init__(self, known: Mapping[str, Market] | None = None) -> None:
         self._known = builtin_markets() if known is None else known
+        # A code that a program added may have small letters.
+        self._codes = {code.upper(): code for code in self._known}
         self._found: dict[str, Market | str] = {}
         self._guessed = 0
 
@@ -86,8 +88,8 @@ class MarketNames:
         return found
 
     def _find(self, text: str) -> Market | str:
-        if market := find_market(text, self._known):
-            return market
+        if code := self._codes.get(normal_code(text)):
+            return self._known[code]
         if len(text) == 3 and text.isascii():
             country = pycountry.countries.get(alpha_3=text.upper())
             if country and country.alpha_2 in self._known:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from serpline.analysis.market_names import MarketNames
 from serpline.domain.markets import builtin_markets
-from serpline.imports.market_names import MarketNames
 
 
 @pytest.mark.parametrize(
