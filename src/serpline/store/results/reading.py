@@ -1,8 +1,8 @@
 """Read the results: the one seam for the command line, exports and Python.
 
 A row class names its view (``domain.results``). All runs are read from the view itself. One run is
-read by the view's own statement with the run's sources as values, so that joins are hash joins
-(``hash_joins``) and cost the same in a database of a hundred runs as in one of one.
+read by the view's own statement with the run's sources as values, so that hash joins
+(``hash_joins``) read no other run.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -198,8 +198,9 @@ async def _query(
     if limit is not None:
         statement += " LIMIT :limit"
         values["limit"] = limit
-    # Of all runs, an index finds the few rows of one keyword.
-    is_whole = selection.run_id is not None or selection.keyword is None
+    # Of all runs, indexes find the few rows of one keyword, and the figures of a company.
+    has_few = selection.keyword is not None or bool(selection.companies and row is not Ranking)
+    is_whole = selection.run_id is not None or not has_few
     return _Query(text(statement), values, row in _JOINED and is_whole)
 
 
