@@ -38,7 +38,7 @@ _GUESSES = (
 _NOT_OF_FILES = {"unicode_escape", "raw_unicode_escape", "idna", "punycode"}
 _INVALID = re.compile("[\udc80-\udcff]")
 _LINE_END = re.compile("\r\n|\r|\n")
-_NEAR_BYTES = 10
+_NEAR_CHARACTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +160,7 @@ def _first_invalid(text: str, line: int) -> tuple[int, str]:
     assert found is not None
     at = found.start()
     before = text[:at]
-    near = text[max(0, at - _NEAR_BYTES) : at + _NEAR_BYTES]
+    # Of its own line only.
+    near = _LINE_END.split(before[-_NEAR_CHARACTERS:])[-1]
+    near += _LINE_END.split(text[at : at + _NEAR_CHARACTERS])[0]
     return line + (before.count("\n") or before.count("\r")), near
