@@ -1,11 +1,10 @@
 """What ``serpline run show`` reads."""
 
 import asyncio
-import os
 import subprocess
-import sys
 from uuid import uuid4
 
+from harness.commands import run_command
 from sqlalchemy import text
 
 from serpline.config.run import PipelineConfig
@@ -19,7 +18,7 @@ from serpline.store.runs import runs
 def test_the_tables_of_a_run_read_none_of_its_scores(database_url: str) -> None:
     """``run show`` works without access to the scores; ``--json`` includes them and fails."""
     run_id = asyncio.run(_run_without_readable_scores(database_url))
-    assert run_id in _shown(database_url, run_id).stdout
+    assert run_id in _shown(database_url, run_id).stdout.decode()
     assert _shown(database_url, run_id, "--json").returncode != 0
 
 
@@ -40,12 +39,5 @@ async def _run_without_readable_scores(url: str) -> str:
     return str(run_id)
 
 
-def _shown(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serpline.cli", "run", "show", *options],
-        env={**os.environ, "SERPLINE_DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def _shown(url: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    return run_command("run", "show", *options, SERPLINE_DATABASE_URL=url)
