@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from serpline.library.blocking import Project
     from serpline.library.opening import open, open_async  # noqa: A004
     from serpline.library.project import AsyncProject
-    from serpline.library.states import Breaker, Budget, Lane, Schedule
+    from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, Schedule
     from serpline.library.tables import AsyncTable, Table
     from serpline.pipeline.orchestrator import PhaseOrchestrator
     from serpline.pipeline.service import PipelineService
@@ -64,7 +64,7 @@ _MODULES = {
     "serpline.library.blocking": ("Project",),
     "serpline.library.opening": ("open", "open_async"),
     "serpline.library.project": ("AsyncProject",),
-    "serpline.library.states": ("Breaker", "Budget", "Lane", "Schedule"),
+    "serpline.library.states": ("Breaker", "Budget", "Comparison", "Imported", "Lane", "Schedule"),
     "serpline.library.tables": ("AsyncTable", "Table"),
     "serpline.pipeline.orchestrator": ("PhaseOrchestrator",),
     "serpline.pipeline.service": ("PipelineService",),
@@ -83,7 +83,9 @@ __all__ = [
     "Budget",
     "CircuitBreakerManager",
     "Company",
+    "Comparison",
     "Figure",
+    "Imported",
     "Job",
     "JobPriority",
     "JobQueueManager",

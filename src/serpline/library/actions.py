@@ -1,9 +1,12 @@
 """What people do with a project: runs, keywords, companies, schedules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
+
+import polars as pl
 
 from serpline.analysis.company_keys import company_key
 from serpline.app.services import Services
@@ -12,7 +15,9 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.states import ENDED_RUNS
 from serpline.library.asked import Texts, texts
-from serpline.library.states import Breaker, Budget, Lane, RunName, Schedule
+from serpline.library.keyword_import import import_keywords
+from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, RunName, Schedule
+from serpline.pipeline.comparison import compare, find_side
 from serpline.pipeline.filters import RELATIONS, find_run
 from serpline.robustness import budget
 from serpline.robustness.breakers import CircuitBreakerManager
@@ -121,6 +126,27 @@ class AsyncActions:
         async with self._services.database.transaction() as conn:
             return [Lane.of(view) for view in await runs.lanes(conn, found)]
 
+    async def import_keywords(
+        self,
+        source: str | Path | Iterable[str],
+        *,
+        market: Texts | None = None,
+        landscape: str | None = None,
+        skip_bad_lines: bool = False,
+    ) -> Imported:
+        """Import keywords: a file as it is (CSV, workbook, list), or an iterable of keywords.
+
+        ``market``: of lines that name none; an iterable needs one or several. ``landscape``: a
+        named set to which they are added. A bad line refuses all, unless ``skip_bad_lines``.
+        """
+        return await import_keywords(
+            self._services.database,
+            source,
+            texts(market),
+            landscape,
+            skip_bad_lines=skip_bad_lines,
+        )
+
     async def mark_company(self, company: str, relation: str | None) -> str:
         """Mark a company as ``"ours"`` or ``"competitor"``; None removes the mark.
 
@@ -132,6 +158,31 @@ class AsyncActions:
         async with self._services.database.transaction() as conn:
             await companies.mark(conn, key, relation)
         return key
+
+    async def compare(
+        self,
+        content_type: str,
+        before: RunName | None = None,
+        after: RunName = "latest",
+    ) -> Comparison:
+        """Compare the DSI of two runs of organic, news or video: who gained, who lost, and why.
+
+        ``before``, ``after``: runs, or days such as ``"2026-11-30"``: the newest tracked run with
+        figures by then. ``before`` None: the tracked run before. Raises ``UserError`` if nothing
+        can be compared.
+        """
+        kind = _choice("content_type", ContentType, content_type)
+        if kind is ContentType.ALL:
+            raise UserError("content_type='all' cannot be compared: choose organic, news or video")
+        async with self._services.database.transaction() as conn:
+            then = None if before is None else await find_side(conn, str(before), kind)
+            now = await find_side(conn, str(after), kind)
+            found = await compare(conn, then, now, kind)
+        companies = [
+            {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
+            for row in found.companies
+        ]
+        return Comparison(pl.DataFrame(companies, infer_schema_length=None), found.moved)
 
     async def schedules(self) -> list[Schedule]:
         """Return the schedules by name, without deleted ones."""

@@ -1,10 +1,11 @@
 """A project for programs without an event loop, and for notebooks, which have a running one."""
 
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from serpline.domain.results import (
 )
 from serpline.library.asked import Asked, Texts
 from serpline.library.project import AsyncProject
-from serpline.library.states import Breaker, Budget, Lane, RunName, Schedule
+from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, RunName, Schedule
 from serpline.library.tables import AsyncTable, R, Table
 
 P = ParamSpec("P")
@@ -169,12 +170,47 @@ class Project:
         """Return the lanes of a run with their progress, in the order of the data flow."""
         return self._call(self._project.lanes, run)
 
+    def import_keywords(
+        self,
+        source: str | Path | Iterable[str],
+        *,
+        market: Texts | None = None,
+        landscape: str | None = None,
+        skip_bad_lines: bool = False,
+    ) -> Imported:
+        """Import keywords: a file as it is (CSV, workbook, list), or an iterable of keywords.
+
+        ``market``: of lines that name none; an iterable needs one or several. ``landscape``: a
+        named set to which they are added. A bad line refuses all, unless ``skip_bad_lines``.
+        """
+        return self._call(
+            self._project.import_keywords,
+            source,
+            market=market,
+            landscape=landscape,
+            skip_bad_lines=skip_bad_lines,
+        )
+
     def mark_company(self, company: str, relation: str | None) -> str:
         """Mark a company as ``"ours"`` or ``"competitor"``; None removes the mark.
 
         ``company``: a domain or any URL of it. Returns the name that figures use.
         """
         return self._call(self._project.mark_company, company, relation)
+
+    def compare(
+        self,
+        content_type: str,
+        before: RunName | None = None,
+        after: RunName = "latest",
+    ) -> Comparison:
+        """Compare the DSI of two runs of organic, news or video: who gained, who lost, and why.
+
+        ``before``, ``after``: runs, or days such as ``"2026-11-30"``: the newest tracked run with
+        figures by then. ``before`` None: the tracked run before. Raises ``UserError`` if nothing
+        can be compared.
+        """
+        return self._call(self._project.compare, content_type, before, after)
 
     def schedules(self) -> list[Schedule]:
         """Return the schedules by name, without deleted ones."""

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from serpline.domain.phases import LaneView
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,31 @@ class Budget:
     spent: Decimal
     left: Decimal | None
     waiting_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import of keywords did. ``pairs`` of keyword and market; ``new``: were not there.
+
+    ``problems``: the first ten lines that were left out; ``problem_count`` counts all.
+    """
+
+    pairs: int
+    new: int
+    duplicates: int
+    problem_count: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs of a content type. ``companies``: each change of DSI, split over its components.
+
+    ``keywords``: how each company moved for each keyword: new, lost, up, down or same.
+    """
+
+    companies: "pl.DataFrame"
+    keywords: "pl.DataFrame"
 
 
 RunName = str | UUID

@@ -1,6 +1,5 @@
 """Facts about the Python face: typed rows and frames, actions, and its two forms."""
 
-import asyncio
 import inspect
 import subprocess
 import sys
@@ -18,11 +17,8 @@ from harness.collected_run import DEPTH, KEYWORDS, Filled
 from harness.databases import copied_database
 
 import serpline
-from serpline.imports.reading import parse_keywords
 from serpline.library.asked import Asked, read_filters
 from serpline.pipeline.filters import Filters
-from serpline.store import projects
-from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
 
 RANKINGS = KEYWORDS * DEPTH
@@ -86,6 +82,19 @@ def test_filters(project: serpline.Project, asked: Asked, rows: int) -> None:
             project.rankings(**asked).to_list()
     else:
         assert project.rankings(**asked).to_polars().height == rows
+
+
+def test_a_comparison(project: serpline.Project, filled: Filled) -> None:
+    """Two runs are compared by their companies and their keywords, as frames."""
+    (older,) = {row.run_id for row in project.runs()} - {filled.run_id}
+    found = project.compare("video", before=older)
+    assert found.companies["run_after"].unique().to_list() == [str(filled.run_id)]
+    assert {"company", "change", "part_coverage", "note"} <= set(found.companies.columns)
+    assert found.keywords["movement"].len() > 0
+    with pytest.raises(serpline.UserError, match="choose organic, news or video"):
+        project.compare("all")
+    with pytest.raises(serpline.UserError, match="no tracked run has figures of video by that day"):
+        project.compare("video", before="2020-01-01")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_a_server_that_cannot_be_reached() -> None:
         serpline.open(database_url="postgresql://nobody@127.0.0.1:1/none")
 
 
-def test_actions(postgres: EmbeddedServer, template_database: str) -> None:
+def test_actions(postgres: EmbeddedServer, template_database: str, tmp_path: Path) -> None:
     """Runs, companies and schedules are changed from Python as from a terminal."""
     with (
         copied_database(postgres, template_database) as url,
@@ -198,7 +207,21 @@ def test_actions(postgres: EmbeddedServer, template_database: str) -> None:
     ):
         with pytest.raises(serpline.UserError, match="there is no run yet"):
             project.lanes()
-        asyncio.run(import_keywords(url))
+        file = tmp_path / "keywords.csv"
+        file.write_text(KEYWORDS_FILE)
+        done = project.import_keywords(file, landscape="brand")
+        assert (done.pairs, done.new, done.problem_count) == (2, 2, 0)
+        done = project.import_keywords(["hotels", "a, b"], market=["GB", "en-US"])
+        assert (done.pairs, done.new) == (4, 3)
+        with pytest.raises(serpline.UserError, match="a list of keywords needs one"):
+            project.import_keywords(["hotels"])
+        with pytest.raises(serpline.UserError, match=r"missing\.csv: No such file"):
+            project.import_keywords("missing.csv")
+        file.write_text("keyword,market\nhotels,Atlantis\nflats,FR\n")
+        with pytest.raises(serpline.UserError, match="Atlantis"):
+            project.import_keywords(file)
+        assert len(project.import_keywords(file, skip_bad_lines=True).problems) == 1
+        assert {row.keyword for row in project.keywords()} == {"flights", "hotels", "a, b", "flats"}
         assert [row.keyword for row in project.keywords(tag="travel")] == ["flights"]
         run = project.start(content_types="news", limit=1, mode="testing")
         assert {lane.content_type for lane in project.lanes(run)} == {"all", "news"}
@@ -238,14 +261,6 @@ def test_both_faces_have_the_same_methods() -> None:
         assert theirs.keys() <= ours.keys()
         for name in theirs:
             assert _shown(ours[name]) == _shown(theirs[name])
-
-
-async def import_keywords(url: str) -> None:
-    database = await Database.connect(url)
-    async with database.transaction() as conn:
-        await projects.ensure_builtin_markets(conn)
-        await projects.import_keywords(conn, parse_keywords(KEYWORDS_FILE.encode()).rows)
-    await database.close()
 
 
 def _methods(face: type) -> dict[str, Any]:
