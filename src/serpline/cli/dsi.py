@@ -22,7 +22,7 @@ from serpline.cli.runs import find_run
 from serpline.cli.selecting import FilterOptions, filtered
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
-from serpline.domain.results import Figure
+from serpline.exports.tables import table_named
 
 app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
 app.command("show")(figures.show)
@@ -54,7 +54,7 @@ def export(
     """Export every figure with every component: 'serpline export dsi'."""
     export_table(
         ctx,
-        Figure,
+        table_named("dsi"),
         replace(filters.read(), run=filters.run),
         format_,
         output,

@@ -15,7 +15,7 @@ from serpline.cli.tables import ID_CHARACTERS
 from serpline.core.spool import disk_directory
 from serpline.domain.errors import UserError
 from serpline.exports.layout import BINARY, Format, format_of
-from serpline.exports.tables import TABLES, table_named
+from serpline.exports.tables import NAMES, table_named
 
 if TYPE_CHECKING:
     from serpline.domain.results import Row
@@ -42,7 +42,7 @@ DecimalCommaOption = Annotated[
 @filtered
 def export(
     ctx: typer.Context,
-    table: Annotated[str, typer.Argument(help=f"One of: {', '.join(TABLES)}.")],
+    table: Annotated[str, typer.Argument(help=f"One of: {', '.join(NAMES)}.")],
     format_: FormatOption = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,

@@ -16,13 +16,13 @@ from sqlalchemy import text
 
 from serpline.core.escaping import spreadsheet_text
 from serpline.domain.errors import UserError
-from serpline.domain.results import Figure, Keyword, Ranking, columns_of
+from serpline.domain.results import ROWS, Figure, Keyword, Ranking, columns_of
 from serpline.exports import writing, xlsx_file
 from serpline.exports.csv_file import write_csv
 from serpline.exports.json_file import write_json
 from serpline.exports.layout import Format, Layout, format_of
 from serpline.exports.parquet_file import write_parquet
-from serpline.exports.tables import TABLES, table_named
+from serpline.exports.tables import NAMES, table_named
 from serpline.exports.writing import write_file, write_table
 from serpline.exports.xlsx_file import write_xlsx
 from serpline.store.database import Connection, Database
@@ -50,7 +50,7 @@ async def conn(postgres: EmbeddedServer, filled: Filled) -> AsyncIterator[Connec
         await database.close()
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", NAMES)
 async def test_every_table_has_its_columns_in_a_file(conn: Connection, name: str) -> None:
     """A CSV of each table has the columns of its row class, and the rows of its frame."""
     row = table_named(name)
@@ -189,6 +189,11 @@ def test_a_parquet_file_describes_itself() -> None:
     assert pl.read_parquet(io.BytesIO(file.getvalue())).schema == {"n": pl.Int64}
     found = pl.read_parquet_metadata(io.BytesIO(file.getvalue()))
     assert json.loads(found["serpline.columns"]) == {"n": "A number."}
+
+
+def test_every_view_has_its_name() -> None:
+    """The names of tables are those of all views."""
+    assert [table_named(name) for name in NAMES] == list(ROWS)
 
 
 def test_a_name_chooses_the_format() -> None:
