@@ -64,15 +64,15 @@ def create(
                 return {"sql": [each.as_string() for each in made]}
             is_embedded = opened.settings.database_url is None
             existing = name in {each.name for each in await readers.readers(conn)}
-            chosen = given
-            if chosen is None and not is_embedded and (new_password or not existing):
-                chosen = secrets.token_urlsafe(PASSWORD_BYTES)
-            is_new = await readers.create(conn, name, limits, password=chosen)
+            made_password = None
+            if given is None and not is_embedded and (new_password or not existing):
+                made_password = secrets.token_urlsafe(PASSWORD_BYTES)
+            is_new = await readers.create(conn, name, limits, password=given or made_password)
             return {
                 "name": name,
                 "is_new": is_new,
-                "url": opened.database.url_of(name, chosen),
-                "has_password": chosen is not None,
+                "url": opened.database.url_of(name, made_password),
+                "has_password": made_password is not None,
                 "schema": "serpline_v1",
                 **asdict(limits),
             }

@@ -101,6 +101,13 @@ async def create(conn: Connection, name: str, limits: Limits, *, password: str |
         made = statements(name, session.info.dbname, limits, is_new=is_new)
         for statement in made:
             await session.execute(statement)
+        if session.info.server_version >= 160_000:
+            # For ``may_become``: who makes a role may give it to others, but not take it.
+            await session.execute(
+                sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(
+                    sql.Identifier(name)
+                )
+            )
         if password is not None:
             # The server's log may have the statement, so it has a hash of the password.
             hashed = session.pgconn.encrypt_password(
