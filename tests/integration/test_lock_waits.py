@@ -91,7 +91,7 @@ async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None
         async with waited_for(harness, act, (held, {"chunk": first})) as task:
             mine = await claimed_late.enter_async_context(owned(harness, first))
             assert mine.epoch == 1
-        assert task.result() == reference.ClaimResult({}, [], ["a.com"], {})
+        assert task.result() == reference.ClaimResult({}, [], ["a.com"], {}, mine.run_id)
 
 
 async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
