@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serpline.cli.common import JsonFlag, print_json, print_message, require_utf8, run, services
-from serpline.cli.invocation import person
 from serpline.cli.tables import show_table
+from serpline.core.person import person
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:

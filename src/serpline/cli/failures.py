@@ -7,10 +7,10 @@ from uuid import UUID
 import typer
 
 from serpline.cli.common import JsonFlag, print_json, print_message, require_utf8, run, services
-from serpline.cli.invocation import person
 from serpline.cli.run_tables import item_text
 from serpline.cli.runs import RunId, find_run
 from serpline.cli.tables import ID_CHARACTERS, Column, show_table
+from serpline.core.person import person
 from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.names import ContentType, PhaseName
 

@@ -1,23 +1,11 @@
-"""Who runs a command, and commands as this person can run them again."""
+"""Commands as a person can run them again."""
 
-import getpass
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from serpline.domain.text import is_storable
-
 PROGRAM = "serpline"
-
-
-def person() -> str | None:
-    """The name of the user of this process; None if it has none."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        return None
-    return name if name and is_storable(name) else None
 
 
 def command(data_dir: Path | None, *arguments: str) -> str:

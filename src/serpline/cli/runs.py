@@ -15,11 +15,11 @@ from serpline.cli.common import (
     services,
     spool_list,
 )
-from serpline.cli.invocation import person
 from serpline.cli.prices import prices_of
 from serpline.cli.run_events import read_events
 from serpline.cli.run_tables import show_report
 from serpline.cli.tables import Column, show_table
+from serpline.core.person import person
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
@@ -142,7 +142,7 @@ def show(
 
 @app.command()
 def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> int:
-    """Show progress until a run ends. Exit code 0: completed; 1: failed or cancelled."""
+    """Show progress and what it waits for, until a run ends. Exit code 1: failed or cancelled."""
 
     async def watch_run() -> dict[str, Any]:
         from serpline.cli.progress import follow

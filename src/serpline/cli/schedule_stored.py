@@ -18,10 +18,10 @@ from serpline.cli.common import (
     split_list,
     warn_without_workers,
 )
-from serpline.cli.invocation import person
 from serpline.cli.schedule_tables import show_cost, show_times
 from serpline.cli.schedule_views import NameArgument, cost_of
 from serpline.cli.times import minute
+from serpline.core.person import person
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:

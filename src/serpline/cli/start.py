@@ -20,11 +20,11 @@ from serpline.cli.common import (
     warn_without_workers,
 )
 from serpline.cli.costs import amount
-from serpline.cli.invocation import person
 from serpline.cli.prices import providers_of
 from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.cli.tables import Column, show_table
 from serpline.core.escaping import terminal_text
+from serpline.core.person import person
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 

@@ -11,6 +11,7 @@ import polars as pl
 from serpline.analysis.company_keys import company_key
 from serpline.app.services import Services
 from serpline.config.run import PipelineConfig
+from serpline.core.person import person
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.states import ENDED_RUNS
@@ -67,7 +68,9 @@ class AsyncActions:
             "force_refresh": force_refresh,
         }
         given |= {name: value for name, value in options.items() if value is not None}
-        return await self._services.pipeline.start(PipelineConfig.from_json(given), chosen)
+        return await self._services.pipeline.start(
+            PipelineConfig.from_json(given), chosen, by=person()
+        )
 
     async def wait(self, run: RunName) -> str:
         """Wait until a run has ended; return its status. Raises ``UserError`` without a worker."""
@@ -89,15 +92,15 @@ class AsyncActions:
 
     async def pause(self, run: RunName) -> None:
         """Pause a run. Work in progress finishes."""
-        await self._services.pipeline.pause(await self._run(run))
+        await self._services.pipeline.pause(await self._run(run), by=person())
 
     async def resume(self, run: RunName) -> None:
         """Continue a paused run."""
-        await self._services.pipeline.resume(await self._run(run))
+        await self._services.pipeline.resume(await self._run(run), by=person())
 
     async def cancel(self, run: RunName) -> None:
         """Cancel a run. ``retry`` can reopen it."""
-        await self._services.pipeline.cancel(await self._run(run))
+        await self._services.pipeline.cancel(await self._run(run), by=person())
 
     async def retry(
         self,
@@ -117,6 +120,7 @@ class AsyncActions:
             phase=None if phase is None else _choice("phase", PhaseName, phase),
             content_type=kind,
             item=item,
+            by=person(),
         )
         return done.lanes
 
@@ -209,7 +213,7 @@ class AsyncActions:
     async def trigger(self, schedule: str, content_types: Texts | None = None) -> list[UUID]:
         """Start the runs of a schedule now, whether it is due or paused; return their ids."""
         chosen = () if content_types is None else texts(content_types)
-        return await self._services.schedules.trigger(schedule, chosen)
+        return await self._services.schedules.trigger(schedule, chosen, by=person())
 
     async def pause_schedule(self, schedule: str, *, reason: str | None = None) -> None:
         """Start no more runs of a schedule until it is resumed. Running runs go on."""

@@ -10,8 +10,9 @@ import typer
 
 from serpline.cli import app
 from serpline.cli.help import command_of
-from serpline.cli.invocation import command, person
+from serpline.cli.invocation import command
 from serpline.cli.root import PANELS
+from serpline.core.person import person
 
 
 @pytest.fixture
