@@ -51,6 +51,7 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     assert shown == [True, True, True, False]
 
     _check_comparison(database_url, first, second)
+    _check_series(database_url, first, second)
     company = next(row["company"] for row in rows if row["status"] == "kept")
     (point,) = _json(database_url, "trends", "--run", second, "--company", company)
     assert point == next(row for row in rows if row["company"] == company)
@@ -125,6 +126,66 @@ def _check_comparison(database_url: str, first: str, second: str) -> None:
         (("zz",), "there is no such run"),
     ):
         done = run_command("dsi", "compare", *wrong, SERPLINE_DATABASE_URL=database_url)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert words in done.stderr.decode()
+
+
+def _check_series(database_url: str, first: str, second: str) -> None:
+    """Values and positions are those of both runs; a top is won or lost between them."""
+    figures = [_figures(database_url, run_id) for run_id in (first, second)]
+    rows = _json(database_url, "trends", "--run", second, "--metric", "dsi", "--limit", "500")
+    assert {row["company"]: row["values"] for row in rows} == {
+        company: [figures[0].get(company), dsi] for company, dsi in figures[1].items()
+    }
+    assert {tuple(row["runs"]) for row in rows} == {(first, second)}
+    table = _ask(database_url, "trends", "--run", second, "--metric", "coverage")
+    assert table.startswith("coverage: organic, US, desktop, ")
+    (voice,) = _json(
+        database_url,
+        *("trends", "--run", second, "--metric", "share_of_first", "--company", rows[0]["company"]),
+    )
+    shares = [
+        _json(database_url, "sov", "--run", run_id, "--company", rows[0]["company"])
+        for run_id in (first, second)
+    ]
+    assert voice["values"] == [each[0]["share_of_first"] if each else None for each in shares]
+
+    word = ("--keyword", "coffee grinder")
+    rows = _json(database_url, "trends", "--run", second, *word)
+    best: list[dict[str, int]] = [{}, {}]
+    for positions, run_id in zip(best, (first, second), strict=True):
+        for row in _json(database_url, "rankings", "--run", run_id, *word):
+            if row["company"]:
+                known = positions.get(row["company"], row["position"])
+                positions[row["company"]] = min(known, row["position"])
+    assert {row["company"]: row["positions"] for row in rows} == {
+        company: [positions.get(company) for positions in best]
+        for company in best[0].keys() | best[1].keys()
+    }
+    for row in rows:
+        then, now = row["positions"]
+        assert row["states"] == ["ranked" if each else "not ranked" for each in (then, now)]
+        assert row["won"] == [t for t in (3, 10) if now and now <= t and not (then and then <= t)]
+        assert row["lost"] == [t for t in (3, 10) if then and then <= t and not (now and now <= t)]
+    assert any(row["won"] for row in rows)
+    named = ("--positions", "--company", rows[0]["company"])
+    (own,) = (
+        row
+        for row in _json(database_url, "trends", "--run", second, *named)
+        if row["keyword"] == "coffee grinder"
+    )
+    assert own == rows[0]
+    narrow = {"SERPLINE_DATABASE_URL": database_url, "COLUMNS": "80"}
+    for arguments in (word, ("--metric", "relevance"), ()):
+        done = run_command("trends", "--run", second, *arguments, **narrow)
+        assert done.returncode == 0, done.stderr
+        assert max(map(len, done.stdout.decode().splitlines())) <= 80
+    for wrong, words in (
+        (("--positions",), "--positions: name companies"),
+        (("--metric", "dsi", *word), "exclude each other"),
+        (("--content-type", "all"), "--content-type all has no trends"),
+    ):
+        done = run_command("trends", *wrong, SERPLINE_DATABASE_URL=database_url)
         assert (done.returncode, done.stdout) == (2, b"")
         assert words in done.stderr.decode()
 

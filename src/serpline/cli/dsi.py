@@ -1,11 +1,9 @@
 """``serpline dsi show|export|inputs``: the Digital Share Index and its components."""
 
 import shutil
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -21,23 +19,11 @@ from serpline.cli.export import (
 from serpline.cli.runs import find_run
 from serpline.cli.selecting import FilterOptions, filtered
 from serpline.core.spool import Spool
-from serpline.domain.errors import UserError
 from serpline.exports.tables import table_named
 
 app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
 app.command("show")(figures.show)
 app.command("compare")(compare.compare)
-
-
-def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
-    """Return the market's code. Raises ``UserError`` if the run has no figures for it."""
-    from serpline.domain.markets import normal_code
-
-    code = normal_code(given)
-    if known and code not in known:
-        shown = ", ".join(sorted(known))
-        raise UserError(f"market {given!r}: run {run_id} has no figures for it; it has {shown}")
-    return code
 
 
 @app.command("export")

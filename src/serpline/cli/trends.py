@@ -2,78 +2,180 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, print_json, run, services
-from serpline.cli.companies import company_domain
-from serpline.cli.dsi import require_market
+from serpline.cli.common import JsonFlag, print_json, require_utf8, run, services
 from serpline.cli.runs import find_run
-from serpline.cli.tables import show_table
+from serpline.cli.selecting import FilterOptions, choose_run, filtered
+from serpline.cli.tables import Column, Sign, show_table
+from serpline.cli.trend_tables import show_figures, show_positions
 from serpline.domain.errors import UserError
-from serpline.domain.names import ContentType
+from serpline.domain.names import SEARCHED_TYPES, ContentType
+
+if TYPE_CHECKING:
+    from serpline.store.database import Connection
+    from serpline.store.results.selection import Selection
 
 SNAPSHOTS_MAX = 100
+_CHOOSE = "choose organic, news or video"
 
 
-def trends(
+class Metric(StrEnum):
+    """A figure that is followed over time."""
+
+    DSI = "dsi"
+    COVERAGE = "coverage"
+    TRAFFIC_SHARE = "traffic_share"
+    RELEVANCE = "relevance"
+    SHARE_OF_RESULTS = "share_of_results"
+    SHARE_OF_FIRST = "share_of_first"
+    SHARE_OF_VOLUME = "share_of_volume"
+
+
+def _trends(
     ctx: typer.Context,
-    run_id: RunOption = None,
+    filters: FilterOptions,
     before: Annotated[
         str | None, typer.Option(help="Compare with this run, even if its keywords differ.")
     ] = None,
-    company: Annotated[
-        str | None, typer.Option(help="Show one company (its domain) over time.")
+    metric: Annotated[
+        Metric | None,
+        typer.Option(
+            metavar="FIGURE",
+            help="Follow a figure over the snapshots: dsi, coverage,"
+            " traffic_share, relevance, share_of_results, _first or _volume.",
+        ),
     ] = None,
-    content_type: Annotated[
-        ContentType | None, typer.Option(help="Only this content type.")
+    keyword: Annotated[
+        str | None,
+        typer.Option(callback=require_utf8, help="Follow the positions of this keyword."),
     ] = None,
-    market: Annotated[str | None, typer.Option(help="Only this market: its code.")] = None,
+    positions: Annotated[
+        bool, typer.Option("--positions", help="Follow the positions of the companies asked for.")
+    ] = False,
     snapshots: Annotated[
-        int, typer.Option(min=2, max=SNAPSHOTS_MAX, help="Snapshots to go back for --company.")
+        int, typer.Option(min=2, max=SNAPSHOTS_MAX, help="Snapshots to go back.")
     ] = 12,
-    limit: Annotated[int, typer.Option(min=1, help="Companies per type, market and device.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Rows per type, market and device.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
     """Show changes since the previous tracked run, the largest first (--json: all).
 
-    Changes compare only figures computed the same way; otherwise 'note' names the difference.
+    With one --company: its changes from snapshot to snapshot. With --metric, --keyword or
+    --positions: a sparkline over the snapshots. Changes compare only figures computed the same
+    way; otherwise a note names the difference.
     """
-    if content_type is ContentType.ALL:
-        raise UserError("--content-type all has no trends: choose organic, news or video")
-    if company and before:
+    followed = keyword or positions
+    modes = {"--before": before, "--metric": metric, "--keyword or --positions": followed}
+    given = [name for name, value in modes.items() if value]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other")
+    is_named = bool(filters.company or filters.ours or filters.competitors)
+    if positions and not is_named:
+        raise UserError("--positions: name companies by --company, --ours or --competitors")
+    if before and filters.company:
         raise UserError("--before and --company exclude each other: --company covers all snapshots")
 
     async def read() -> list[dict[str, Any]]:
-        from serpline.pipeline import trends as compared
+        from serpline.domain.results import Figure
 
         async with services(ctx) as opened:
-            found = await find_run(opened, run_id, scored=True)
             other = await find_run(opened, before) if before else None
             async with opened.database.transaction() as conn:
-                if company:
-                    domain = company_domain(company)
-                    rows = await compared.history(conn, found, domain, content_type, snapshots)
-                    if not rows:
-                        raise UserError(
-                            f"company {domain!r}: has fewer than two snapshots to compare"
-                        )
-                else:
-                    rows = await compared.between(conn, found, other, content_type)
-        if market is None:
-            return rows
-        code = require_market(market, {row["market"] for row in rows}, found)
-        return [row for row in rows if row["market"] == code]
+                asked = filters.read()
+                if ContentType.ALL in asked.content_types:
+                    raise UserError(f"--content-type all has no trends: {_CHOOSE}")
+                chosen, _ = await choose_run(conn, Figure, asked)
+                if metric or followed:
+                    return await _followed(conn, chosen, metric, keyword, snapshots, limit)
+                return await _changed(conn, chosen, other, snapshots)
 
     rows = run(read())
     if as_json:
         print_json(rows)
-        return
-    shown = rows if company else _largest(rows, limit)
-    columns = ["content_type", "market", "device", "company", "from", "to", "status"]
-    columns += ["rank", "rank_change", "dsi", "dsi_change", "note"]
-    show_table(columns, [_cells(row) for row in shown], title="Trends; –: unknown")
+    elif metric:
+        show_figures(rows, str(metric), limit)
+    elif followed:
+        show_positions(rows, limit)
+    else:
+        is_one = filters.company is not None and len(filters.company) == 1
+        _show_changes(rows if is_one else _largest(rows, limit))
+
+
+trends = filtered(_trends, left_out=("tag", "landscape", "since", "until"))
+trends.__name__ = "trends"
+
+
+async def _followed(
+    conn: "Connection",
+    chosen: "Selection",
+    metric: Metric | None,
+    keyword: str | None,
+    count: int,
+    best: int,
+) -> list[dict[str, Any]]:
+    from serpline.domain.keywords import keyword_key
+    from serpline.pipeline import series
+
+    rows: list[dict[str, Any]] = []
+    for kind in chosen.content_types or SEARCHED_TYPES:
+        if metric:
+            rows += await series.of_figures(
+                conn, chosen, ContentType(kind), str(metric), count, best
+            )
+        else:
+            wanted = replace(chosen, keyword=keyword_key(keyword) if keyword else None)
+            rows += await series.of_positions(conn, wanted, ContentType(kind), count)
+    if not rows:
+        raise UserError(f"run {chosen.run_id}: no snapshot has what is asked for")
+    return rows
+
+
+async def _changed(
+    conn: "Connection", chosen: "Selection", other: UUID | None, count: int
+) -> list[dict[str, Any]]:
+    from serpline.pipeline import trends as compared
+
+    assert chosen.run_id is not None
+    rows: list[dict[str, Any]] = []
+    kinds: list[ContentType | None] = [ContentType(kind) for kind in chosen.content_types]
+    for kind in kinds or [None]:
+        if len(chosen.companies) == 1:
+            (company,) = chosen.companies
+            rows += await compared.history(conn, chosen.run_id, company, kind, count)
+        else:
+            rows += await compared.between(conn, chosen.run_id, other, kind)
+    if not rows:
+        raise UserError(f"company {chosen.companies[0]!r}: has fewer than two snapshots to compare")
+    wanted = (
+        ("market", chosen.markets),
+        ("device", chosen.devices),
+        ("company", chosen.companies),
+    )
+    return [row for row in rows if all(not has or row[name] in has for name, has in wanted)]
+
+
+def _show_changes(rows: Sequence[dict[str, Any]]) -> None:
+    columns = [
+        Column("type", drop=5),
+        Column("market", drop=4),
+        Column("device", drop=1),
+        Column("company"),
+        Column("from", drop=2),
+        Column("to", drop=3),
+        Column("status", drop=6),
+        Column("rank"),
+        Column("moved", drop=7),
+        Column("DSI", missing=Sign.UNKNOWN, wraps=False),
+        Column("change", missing=Sign.UNKNOWN),
+        Column("note"),
+    ]
+    show_table(columns, [_cells(row) for row in rows], title="Trends")
 
 
 def _largest(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
@@ -104,18 +206,23 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         str(row["collected_on_before"]),
         str(row["collected_on_after"]),
         row["status"],
-        _before_after(row["rank_before"], row["rank_after"], "d"),
+        _before_after(row, "rank", "d"),
         None if row["rank_change"] is None else f"{row['rank_change']:+d}",
-        _before_after(row["dsi_before"], row["dsi_after"], ".4f"),
+        _before_after(row, "dsi", ".4f"),
         None if change is None else f"{change:+.4f}",
         "; ".join(filter(None, [row["differs"], *_sample_notes(row)])),
     ]
 
 
-def _before_after(before: float | None, after: float | None, form: str) -> str | None:
-    if before is None and after is None:
-        return None
-    return " → ".join("–" if value is None else format(value, form) for value in (before, after))
+def _before_after(row: Mapping[str, Any], name: str, form: str) -> str:
+    """A figure of both sides. A new or lost company has none on one of them."""
+    absent = {"new": "before", "lost": "after"}.get(row["status"])
+    shown = []
+    for side in ("before", "after"):
+        value = row[f"{name}_{side}"]
+        missing = Sign.NONE if side == absent else Sign.UNKNOWN
+        shown.append(str(missing) if value is None else format(value, form))
+    return " → ".join(shown)
 
 
 def _sample_notes(row: Mapping[str, Any]) -> list[str]:

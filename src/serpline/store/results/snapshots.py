@@ -80,6 +80,28 @@ async def keywords_changed(
     return {row.market: (row.gone, row.added) for row in rows}
 
 
+# How a figure was computed: the same for all companies of a market and device.
+_METHOD = """
+    curve, curve_version, (detail ->> 'ai_overview_factor')::float8 AS ai_overview_factor,
+    detail ->> 'ai_overviews' AS ai_overviews, detail ->> 'unknown_volume' AS unknown_volume
+"""
+
+
+async def methods(
+    conn: Connection, run_id: UUID, content_type: ContentType
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return how the figures of each market and device were computed."""
+    rows = await conn.execute(
+        text(
+            f"SELECT DISTINCT ON (market, device) market, device, {_METHOD} FROM dsi_scores"
+            " WHERE run_id = :run AND content_type = :type ORDER BY market, device"
+        ),
+        {"run": run_id, "type": str(content_type)},
+    )
+    found = [dict(row) for row in rows.mappings()]
+    return {(row.pop("market"), row.pop("device")): row for row in found}
+
+
 async def figures(
     conn: Connection, run_id: UUID, content_type: ContentType, company: str | None
 ) -> list[dict[str, Any]]:
@@ -90,9 +112,7 @@ async def figures(
     rows = await conn.execute(
         text(
             "SELECT content_type, market, device, company, dsi, coverage, traffic_share, relevance,"
-            " curve, curve_version, detail ->> 'unknown_volume' AS unknown_volume,"
-            " (detail ->> 'rank')::bigint AS rank, detail ->> 'ai_overviews' AS ai_overviews,"
-            " (detail ->> 'ai_overview_factor')::float8 AS ai_overview_factor FROM dsi_scores"
+            f" (detail ->> 'rank')::bigint AS rank, {_METHOD} FROM dsi_scores"
             " WHERE run_id = :run AND content_type = :type"
             " AND (CAST(:company AS text) IS NULL OR company = CAST(:company AS text))"
             " ORDER BY market, device, company"
