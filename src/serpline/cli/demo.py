@@ -31,6 +31,7 @@ from serpline.cli.common import (
     run,
 )
 from serpline.cli.demo_clean import CALL_LOG, PREFIX, remove_demos
+from serpline.cli.prices import charged, prices_of
 from serpline.cli.runs import exit_code
 from serpline.core.ids import new_id
 from serpline.core.settings import Settings
@@ -187,6 +188,7 @@ async def _demo(
             await follow(opened, run_id, quiet=quiet, check=supervisor.check)
         # Read the sums after the workers stop: they write their last outcomes then.
         report = await run_report(opened.database, run_id, opened.clock.now())
+        report["usd"] = charged(report, prices_of(setup.settings))
         async with opened.database.transaction() as conn:
             report["dsi"] = [row async for row in dsi_rows(conn, run_id)]
         rankings = await best_rankings(opened.database, run_id)

@@ -60,7 +60,8 @@ def show(
     report: dict[str, Any], rankings: Sequence[Ranking], directory: Path, *, embedded: bool
 ) -> None:
     """Print the report to stdout."""
-    show_report(report)
+    # What it would have cost has a table of its own.
+    show_report({**report, "usd": {}})
     _show_dsi(report["dsi"])
     if rankings:
         show_rankings(rankings, f"Rankings of {rankings[0].keyword!r} in {rankings[0].market}")
@@ -118,14 +119,12 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
 
 
 def _show_costs(report: dict[str, Any]) -> None:
-    from serpline.config.prices import BUILT_IN
-
     rows = [
         [
             provider,
             calls,
             amount(provider, report["credits"].get(provider, 0)),
-            BUILT_IN.usd(provider, report["credits"].get(provider, 0)),
+            report["usd"][provider],
         ]
         for provider, calls in report["calls"].items()
     ]

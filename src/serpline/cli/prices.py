@@ -1,5 +1,6 @@
 """``serpline prices``: what costs are computed with, and where each price comes from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ def prices_of(settings: "Settings") -> "Prices":
     default = built_in(settings.llm_model if is_openai else None)
     path = file_of(settings)
     return default if path is None else read_prices(path, default)
+
+
+def charged(report: Mapping[str, Any], prices: "Prices") -> dict[str, float | None]:
+    """US$ of a run's report by provider; None: the price is not known."""
+    return {name: prices.usd(name, report["credits"].get(name, 0)) for name in report["calls"]}
 
 
 def providers_of(settings: "Settings") -> "Providers":

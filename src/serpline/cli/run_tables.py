@@ -42,7 +42,6 @@ def show_report(report: dict[str, Any]) -> None:
         partly = [[row[name] for name in names] for row in missing[:MISSING_SHOWN_MAX]]
         show_table(["type", *names[1:]], partly, title="Not all searches were collected")
     if report["calls"]:
-        # The demo's report has no prices: it shows what real providers would have charged.
         credits_, usd = report["credits"], report.get("usd", {})
         spent: list[list[Any]] = [
             [provider, calls, amount(provider, credits_.get(provider, 0)), usd.get(provider)]

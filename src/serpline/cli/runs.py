@@ -15,7 +15,7 @@ from serpline.cli.common import (
     services,
     spool_list,
 )
-from serpline.cli.prices import prices_of
+from serpline.cli.prices import charged, prices_of
 from serpline.cli.run_events import read_events
 from serpline.cli.run_tables import show_report
 from serpline.cli.tables import Column, show_table
@@ -107,10 +107,7 @@ async def print_report(
     if with_events:
         async with opened.database.transaction() as conn:
             report["events"] = await read_events(conn, run_id)
-    report["usd"] = {
-        provider: prices.usd(provider, report["credits"].get(provider, 0))
-        for provider in report["calls"]
-    }
+    report["usd"] = charged(report, prices)
     if as_json:
         spool = Spool()
         async with opened.database.transaction() as conn, aclosing(dsi_rows(conn, run_id)) as rows:

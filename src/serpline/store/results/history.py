@@ -16,8 +16,10 @@ from serpline.store.runs import runs
 from serpline.store.runs.runs import RunRow
 
 RUNS_MAX = 10
+# Rates of so many calls are known well enough; counting those of more large runs takes seconds.
+_CALLS_ENOUGH = 10_000
 _DONE = [str(RunStatus.COMPLETED), str(RunStatus.COMPLETED_WITH_ERRORS)]
-# Phase → the table of what it bought, and the condition for a content type's rows, if it has them.
+# Phase → the table of what it bought.
 _TABLES: Mapping[PhaseName, str] = {
     PhaseName.COMPANY_ENRICHMENT_SERP: "company_profiles",
     PhaseName.YOUTUBE_ENRICHMENT: "youtube_videos",
@@ -28,7 +30,7 @@ _TABLES: Mapping[PhaseName, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The newest run with figures, and what the newest ``RUNS_MAX`` such runs paid.
+    """The newest run with figures, and what the newest of such runs paid, at most ``RUNS_MAX``.
 
     ``searches``: collected searches by content type. ``items``: planned items by phase and type.
     ``fresh``: by phase, the share of the run's things that were bought since ``fresh_since``.
@@ -59,6 +61,8 @@ async def load(conn: Connection, fresh_since: datetime) -> Past | None:
         return None
     paid: dict[tuple[PhaseName, str], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     for run_id in ids:
+        if sum(calls for calls, _ in paid.values()) >= _CALLS_ENOUGH:
+            break
         for row in await spending(conn, run_id):
             key = (PhaseName(row.phase), row.provider)
             paid[key] = (paid[key][0] + row.calls, paid[key][1] + row.credits)
