@@ -64,3 +64,15 @@ async def hash_joins_only(conn: Connection) -> AsyncGenerator[None, None]:
     yield
     # Not needed after an exception, which rolls the transaction back.
     await conn.execute(_AS_BEFORE)
+
+
+@asynccontextmanager
+async def lookups_by_key(conn: Connection) -> AsyncGenerator[None, None]:
+    """Have the server look rows up by their keys for the statements in the block, which read a few.
+
+    It expects a few rows in a new run too. With memoize it would rather keep all of them and
+    compare each with each.
+    """
+    await conn.execute(text("SELECT set_config('enable_memoize', 'off', true)"))
+    yield
+    await conn.execute(text("SELECT set_config('enable_memoize', NULL, true)"))

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 import sqlalchemy as sa
-from harness.collected_run import Filled, filled_database
+from harness.collected_run import DEPTH, KEYWORDS, Filled, filled_database
 from harness.databases import copied_database
+from harness.plans import count_handled_rows
 from sqlalchemy.exc import DBAPIError
 
 from serpline.cli import main
@@ -22,6 +23,7 @@ from serpline.store.tables.views import DDL, SCHEMA
 
 LIMITS = Limits(statement_seconds=7, connections_max=3)
 NAME = "reader_of_tests"
+RESULTS = KEYWORDS * DEPTH
 VIEWS = {row.VIEW for row in ROWS}
 
 # What Metabase asks when it reads a database's schema, in our own words after
@@ -99,6 +101,18 @@ def test_a_reader_reads_every_view(reader_url: str, filled: Filled) -> None:
         shown = [conn.execute(sa.text(f"SHOW {name}")).scalar_one() for name in (
             "statement_timeout", "transaction_read_only", "search_path")]  # fmt: skip
         assert shown == ["7s", "on", SCHEMA]
+
+
+def test_a_run_that_was_not_analysed_is_read_in_time(reader_url: str, filled: Filled) -> None:
+    """Without statistics too, a query over a run handles rows in proportion to it."""
+    with as_reader(reader_url).connect() as conn, count_handled_rows() as seen:
+        rows = conn.execute(
+            sa.text("SELECT * FROM rankings WHERE run_id = :run"), {"run": filled.run_id}
+        )
+        found = len(rows.all())
+    assert found == RESULTS
+    # 19 rows for each result; with memoize 96, and more in a larger run.
+    assert seen.rows <= 30 * RESULTS
 
 
 def test_a_reader_reads_nothing_else(reader_url: str) -> None:

@@ -61,12 +61,15 @@ def statements(
     """Return the SQL that makes a reader, but for its password."""
     role, place, schema = map(sql.Identifier, (name, database, SCHEMA))
     verb = sql.SQL("CREATE" if is_new else "ALTER")
+    # Before its first ANALYZE, the server expects a handful of results in a run. With memoize it
+    # would rather keep all of them and compare each with each search than look them up by the key.
     settings = {
         "default_transaction_read_only": "on",
         "statement_timeout": f"{limits.statement_seconds}s",
         "idle_in_transaction_session_timeout": "60s",
         "search_path": SCHEMA,
         "jit": "off",
+        "enable_memoize": "off",
     }
     return [
         sql.SQL("{} ROLE {} LOGIN CONNECTION LIMIT {}").format(

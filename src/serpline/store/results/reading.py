@@ -6,7 +6,7 @@ read by the view's own statement with the run's sources as values, so that hash 
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
@@ -29,7 +29,7 @@ from serpline.domain.results import (
 )
 from serpline.store.database import Connection
 from serpline.store.frames import FieldKinds, stream_frames
-from serpline.store.hash_joins import ROWS_AT_ONCE, hash_joins_only
+from serpline.store.hash_joins import ROWS_AT_ONCE, hash_joins_only, lookups_by_key
 from serpline.store.results.selection import EVERYTHING, Selection, conditions
 from serpline.store.runs.runs import source_runs
 from serpline.store.tables.views import GIVEN, SCHEMA, STATEMENTS
@@ -218,4 +218,4 @@ def _ordered(row: type[Row], order: Sequence[str] | None) -> str:
 
 
 def _planned(conn: Connection, query: _Query) -> AbstractAsyncContextManager[None]:
-    return hash_joins_only(conn) if query.is_joined else nullcontext()
+    return hash_joins_only(conn) if query.is_joined else lookups_by_key(conn)
