@@ -49,6 +49,8 @@ async def write_table(
         decimal_comma=decimal_comma,
         byte_order_mark=byte_order_mark,
     )
+    # A sheet is put together after the last row has come.
+    await reading.allow_idle(conn)
     frames = reading.frames(conn, row, selection, order=row.ORDER)
     write = _WRITERS[form]
     return await write_in_thread(frames, lambda found: write(found, target, layout))

@@ -86,6 +86,13 @@ async def test_all_formats_have_the_same_rows(
     assert "position" in about
 
 
+async def test_a_slow_writer_keeps_its_transaction(conn: Connection) -> None:
+    """A sheet of a million rows is put together for a minute after the last row has come."""
+    await write_table(conn, Figure, EVERYTHING, io.BytesIO(), Format.XLSX)
+    found = await conn.execute(text("SHOW idle_in_transaction_session_timeout"))
+    assert found.scalar_one() == "0"
+
+
 async def test_a_csv_file_is_for_excel_and_a_stream_is_not(
     conn: Connection, tmp_path: Path
 ) -> None:

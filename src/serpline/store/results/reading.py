@@ -50,6 +50,7 @@ __all__ = [
     "ShareOfVoice",
     "Slot",
     "Spending",
+    "allow_idle",
     "columns_of",
     "count",
     "frame",
@@ -141,6 +142,11 @@ async def frame(
 
     async with aclosing(frames(conn, row, selection, order=order, limit=limit)) as found:
         return pl.concat([each async for each in found], rechunk=True)
+
+
+async def allow_idle(conn: Connection) -> None:
+    """Let the transaction be idle as long as it likes, while its reader writes a file."""
+    await conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 async def count(conn: Connection, row: type[Row], selection: Selection, *, at_most: int) -> int:
