@@ -21,6 +21,7 @@ from harness.commands import run_command
 from harness.environment import clean_environment
 
 from serpline import recompute_dsi
+from serpline.domain.names import PhaseName
 from serpline.store.embedded.server import ensure_server, find_server
 
 # One process makes the run that all these tests read.
@@ -279,6 +280,12 @@ def test_read_commands_print_documents(shown: Shown) -> None:
     checks = shown.json("doctor", "--json")
     assert checks["ok"]
     assert {check["name"] for check in checks["checks"]} >= {"python", "database", "webhooks"}
+    assert [row["phase"] for row in checks["phases"]] == list(PhaseName)
+    lacking = {row["phase"] for row in checks["phases"] if row["lack"]}
+    # This terminal has no key. Wikidata needs none.
+    assert lacking == {
+        "keyword_metrics", "serp_collection", "youtube_enrichment", "content_analysis",
+    }  # fmt: skip
 
 
 def test_a_mark_is_shown_with_the_figures(shown: Shown) -> None:

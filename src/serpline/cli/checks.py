@@ -1,7 +1,7 @@
 """The checks of ``serpline doctor``. They are free.
 
 A check is *ok*, *note* (works, with limits) or *broken* (needs action). A provider without a key is
-a note: the phases that need it will fail with an error.
+a note: it is not called, and the phases that have no other are skipped.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from serpline.core.clock import SystemClock
 from serpline.core.settings import Settings
 from serpline.domain.errors import ProviderError, UserError
 from serpline.domain.http import HttpRequest
+from serpline.domain.phase_inputs import PHASE_INPUTS, lack_of
+from serpline.domain.providers import SET_UP, names_of
 
 if TYPE_CHECKING:
     from serpline.net.client import HttpClient
@@ -170,46 +172,22 @@ async def providers(settings: Settings) -> list[Check]:
         return list(
             await asyncio.gather(
                 _scaleserp(settings, http),
-                *(_reachable(http, *given) for given in _other_providers(settings)),
+                *(_reachable(http, name, settings) for name in SET_UP if name != "scaleserp"),
             )
         )
 
 
-def _other_providers(settings: Settings) -> list[tuple[str, str, bool, str]]:
-    """Name, base URL, whether it is configured, and the words if it is not."""
-    return [
-        (
-            "dataforseo",
-            settings.dataforseo_base_url,
-            bool(settings.dataforseo_login and settings.dataforseo_password.get_secret_value()),
-            "no SERPLINE_DATAFORSEO_LOGIN and _PASSWORD: keyword_metrics will fail",
-        ),
-        (
-            "youtube",
-            settings.youtube_base_url,
-            bool(settings.youtube_api_key.get_secret_value()),
-            "no SERPLINE_YOUTUBE_API_KEY: youtube_enrichment will fail",
-        ),
-        (
-            "pdl",
-            settings.pdl_base_url,
-            bool(settings.pdl_api_key.get_secret_value()),
-            "no SERPLINE_PDL_API_KEY: company profiles come from Wikidata only",
-        ),
-        (
-            "wikidata",
-            settings.wikidata_base_url,
-            # Wikidata needs no key: call it once a search provider is configured.
-            bool(settings.scaleserp_api_key.get_secret_value()),
-            "not checked: no search provider is configured",
-        ),
-        (
-            "llm",
-            settings.llm_base_url,
-            settings.has_llm,
-            "no SERPLINE_LLM_API_KEY: content_analysis will fail",
-        ),
+def _without(provider: str, settings: Settings) -> str:
+    """Why a provider is not called, and what is missing without it."""
+    phases = {phase: row for phase, row in PHASE_INPUTS.items() if provider in row.providers}
+    lacks = [
+        f"{phase} is {'blocked' if row.is_needed else 'skipped'}, {row.without}"
+        for phase, row in phases.items()
+        if lack_of(phase, settings.providers)
     ]
+    others = {other for row in phases.values() for other in row.providers} - {provider}
+    alone = f"companies come from {names_of(sorted(others))} alone"
+    return f"{SET_UP[provider].unset}: {'; '.join(lacks) or alone}"
 
 
 async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
@@ -218,8 +196,7 @@ async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
 
     key = settings.scaleserp_api_key.get_secret_value()
     if not key:
-        words = "no SERPLINE_SCALESERP_API_KEY: serp_collection will fail"
-        return Check("scaleserp", "note", words)
+        return Check("scaleserp", "note", _without("scaleserp", settings))
     call = ScaleSerpClient(settings.scaleserp_base_url, key, SystemClock()).account()
 
     async def call_provider() -> str:
@@ -230,12 +207,14 @@ async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
     return await _check_call("scaleserp", call_provider)
 
 
-async def _reachable(
-    http: "HttpClient", name: str, base_url: str, configured: bool, lacking: str
-) -> Check:
+async def _reachable(http: "HttpClient", name: str, settings: Settings) -> Check:
     """Check that the server answers. No key is sent, so nothing is charged."""
-    if not configured:
-        return Check(name, "note", lacking)
+    if name not in settings.providers:
+        return Check(name, "note", _without(name, settings))
+    if "scaleserp" not in settings.providers and name == "wikidata":
+        # It needs no key, so it is called once searches are set up.
+        return Check(name, "note", "not checked: no search provider is configured")
+    base_url: str = getattr(settings, f"{name}_base_url")
 
     async def call_provider() -> str:
         await http.send(HttpRequest("GET", base_url, timeout_seconds=REACH_SECONDS_MAX))

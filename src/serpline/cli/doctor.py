@@ -13,6 +13,7 @@ from serpline.cli.common import (
     print_message,
     run,
 )
+from serpline.cli.phase_table import phase_rows, show_phases
 from serpline.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -32,11 +33,14 @@ def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> int:
         return await run_checks(settings)
 
     checks = run(run_checks())
+    phases = phase_rows(settings.providers)
     broken = [check for check in checks if check.status == "broken"]
     if as_json:
-        print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
+        found = [asdict(check) for check in checks]
+        print_json({"ok": not broken, "checks": found, "phases": phases})
     else:
         show_table(["check", "status", "details"], [[c.name, c.status, c.words] for c in checks])
+        show_phases(phases)
         for check in broken:
             print_message(f"{check.name}: {check.words}")
     return BROKEN if broken else 0

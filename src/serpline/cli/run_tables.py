@@ -12,6 +12,7 @@ from serpline.cli.run_events import show_events
 from serpline.cli.tables import Column, Sign, show_table
 from serpline.cli.times import minute
 from serpline.core.escaping import terminal_text
+from serpline.domain.states import LaneStatus
 
 MISSING_SHOWN_MAX = 20
 
@@ -34,6 +35,11 @@ def show_report(report: dict[str, Any]) -> None:
     ]
     columns += ["completed", Column("failed", drop=3), Column("skipped", drop=1), "details"]
     show_table(columns, rows, title=title + _missing_searches(report))
+    for row in report["missing"]:
+        # The reason of a failure is in the table, that of a skipped phase says what is missing.
+        loss = row["without" if row["status"] == LaneStatus.FAILED else "reason"]
+        kinds = ", ".join(row["content_types"])
+        typer.echo(terminal_text(f"{row['phase']} {row['status']} ({kinds}): {loss}"))
     for line in report["doing"]:
         typer.echo(terminal_text(line))
     missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
@@ -99,7 +105,7 @@ def _missing_searches(report: Mapping[str, Any]) -> str:
 
 def _lane_details(lane: Mapping[str, Any], run_id: UUID) -> str | None:
     """A lane's error or note, and the run it takes its results from."""
-    parts = [lane["error"] or lane["note"]]
+    parts = [lane["error"], None if lane["status"] == LaneStatus.SKIPPED else lane["note"]]
     if lane["source_run_id"] != run_id:
         parts.append(f"results of run {lane['source_run_id']}")
     return "; ".join(filter(None, parts)) or None

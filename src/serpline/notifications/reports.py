@@ -47,7 +47,7 @@ _RUN_ENDS: Final[Mapping[str, tuple[Level, str, str, str]]] = {
         "runs completed with errors",
         "Its figures are there, but a part of the data is missing.",
     ),
-    "run.completed": (Level.SUCCESS, "completed", "runs completed", "Its figures are complete."),
+    "run.completed": (Level.SUCCESS, "completed", "runs completed", "Its figures are there."),
     "run.cancel": (Level.INFO, "was cancelled", "runs were cancelled", "It does no more work."),
 }
 
@@ -63,6 +63,7 @@ def _run(event: Row, runs: Runs) -> Report:
         told.insert(0, f"It was scheduled for {when(facts.scheduled_for)}.")
     if error := (event["detail"] or {}).get("error"):
         told.append(f"Reason: {clean(error)}")
+    told += [f"Skipped: {clean(why)}" for why in (event["detail"] or {}).get("skipped") or ()]
     command = f"serpline run show {run_id}"
     incident = f"run:{run_id}"
 

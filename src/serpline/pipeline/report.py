@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from serpline.domain.errors import UserError
+from serpline.domain.names import PhaseName
+from serpline.domain.phase_inputs import PHASE_INPUTS
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_LANES, LaneStatus
 from serpline.pipeline.waiting import document, read_waiting
@@ -79,7 +81,8 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         **run_summary(run),
         "seconds": seconds_of(run, now),
         **document(*waiting),
-        "phases": _phases(lanes, reports),
+        "phases": (phases := _phases(lanes, reports)),
+        "missing": _not_completed(phases),
         "collection": [asdict(row) for row in searches],
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},
@@ -196,6 +199,19 @@ def _phases(lanes: Sequence[LaneView], reports: Sequence[Mapping[str, Any]]) -> 
             "completed_at": row["completed_at"],
         }
     return {name: _phase(found["content_types"]) for name, found in phases.items()}
+
+
+def _not_completed(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was skipped without a provider or failed, and what the figures lack because of it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for phase, lanes in phases.items():
+        for kind, lane in lanes["content_types"].items():
+            why = lane["note"] if lane["status"] is LaneStatus.SKIPPED else lane["error"]
+            if why and lane["status"] in (LaneStatus.SKIPPED, LaneStatus.FAILED):
+                row = {"phase": phase, "status": lane["status"], "content_types": []}
+                row |= {"reason": why, "without": PHASE_INPUTS[PhaseName(phase)].without}
+                found.setdefault((phase, lane["status"]), row)["content_types"].append(kind)
+    return list(found.values())
 
 
 def _phase(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

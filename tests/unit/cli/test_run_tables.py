@@ -21,6 +21,7 @@ REPORT: dict[str, Any] = {
     "credits": {"llm": 38285, "page": 0},
     "batches": [],
     "doing": [],
+    "missing": [],
     "empty_pages": [],
     "failures": [],
 }
