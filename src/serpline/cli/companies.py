@@ -157,7 +157,7 @@ def list_(
             row["industry"] = row["industry_name"] or _as_written(row["industry"])
             row["country"] = row["country_code"] or _as_written(row["country"])
         drops = {"source": 1, "employees": 2, "country": 3, "industry": 4}
-        named = [Column(name, drop=drops.get(name, 0)) for name in columns]
+        named = [Column(name, drop=drops.get(name, 0), wraps=name != "domain") for name in columns]
         rows = [[row[name] for name in columns] for row in found]
         show_table(named, rows, styles=[relation_style(row["relation"]) for row in found])
 

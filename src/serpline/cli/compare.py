@@ -52,9 +52,12 @@ def _compare(
     if as_json:
         print_json({"companies": companies, "keywords": keywords})
         return
-    for _, of_place in groupby(sorted(companies, key=_place), key=_place):
+    for no, (_, of_place) in enumerate(groupby(sorted(companies, key=_place), key=_place)):
+        if no:
+            typer.echo()
         _show_companies(list(of_place), limit)
     if keywords is not None:
+        typer.echo()
         _show_keywords(keywords)
 
 

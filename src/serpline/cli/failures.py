@@ -86,6 +86,7 @@ def failures(
         return
     if after is None:
         _show_counts(counts, f"{total:,} failed items of run {name}")
+        typer.echo()
     _show_items(rows)
     if more:
         print_message(f"more failures: --after {more!r}")

@@ -83,7 +83,10 @@ def _show(
     chosen, rows = run(read())
     if not rows:
         print_message(f"run {chosen.run_id} has no such figures")
-    for _, of_place in groupby(rows, key=lambda each: [getattr(each, n) for n in _PLACE_FIRST]):
+    places = groupby(rows, key=lambda each: [getattr(each, name) for name in _PLACE_FIRST])
+    for no, (_, of_place) in enumerate(places):
+        if no:
+            typer.echo()
         table(list(of_place), chosen)
 
 
@@ -111,7 +114,7 @@ def document(row: "Figure | ShareOfVoice") -> dict[str, Any]:
 
 def company_columns(rows: Sequence[Any]) -> tuple[list[Column], list[list[Any]]]:
     """The columns that name a company, and their cells: name, key, and the mark if there is any."""
-    columns = [Column("company"), Column("domain", drop=7)]
+    columns = [Column("company"), Column("domain", drop=7, wraps=False)]
     cells = [[row.company_name or row.company, row.company] for row in rows]
     if any(row.relation for row in rows):
         columns.append(Column("mark", drop=8))
@@ -136,14 +139,13 @@ def _dsi_table(rows: "Sequence[Figure]", chosen: "Run") -> None:
     combined = rows[0].content_type == ContentType.ALL
     missing = Sign.NOT_APPLICABLE if combined else _UNKNOWN
     print_figures(
-        heading("DSI", chosen, rows),
+        f"{heading('DSI', chosen, rows)}; {_collected(rows[0])}",
         rows,
         {
             Column("DSI", digits=4, missing=_UNKNOWN): lambda row: row.dsi,
             Column("coverage", digits=4, missing=_UNKNOWN): lambda row: row.coverage,
             Column("traffic share", digits=4, missing=missing): lambda row: row.traffic_share,
             Column("relevance", digits=4, missing=missing): lambda row: row.relevance,
-            Column("collected", drop=6): _collected,
             Column("pages judged", drop=4): lambda row: row.relevance_basis,
             Column("completeness", drop=5): lambda row: row.completeness,
             Column("curve", drop=1): lambda row: row.curve,
@@ -156,21 +158,21 @@ def _dsi_table(rows: "Sequence[Figure]", chosen: "Run") -> None:
 
 def _sov_table(rows: "Sequence[ShareOfVoice]", chosen: "Run") -> None:
     print_figures(
-        heading("Share of voice", chosen, rows),
+        f"{heading('Share of voice', chosen, rows)}; {_collected(rows[0])}",
         rows,
         {
             Column("of results", digits=4, missing=_UNKNOWN): lambda row: row.share_of_results,
             Column("of first", digits=4, missing=_UNKNOWN): lambda row: row.share_of_first,
             Column("of volume", digits=4, missing=_UNKNOWN): lambda row: row.share_of_volume,
             Column("unweighted", digits=4, missing=_UNKNOWN): lambda row: row.share_unweighted,
-            Column("collected", drop=2): _collected,
             Column("curve", drop=1): lambda row: row.curve,
         },
     )
 
 
 def _collected(row: Any) -> str:
-    return f"{row.keywords_collected} of {row.keywords_planned}"
+    """For the title: all companies of a place share its searches."""
+    return f"{row.keywords_collected} of {row.keywords_planned} searches collected"
 
 
 def format_source(each: Mapping[str, Any], id_length: int | None = None) -> str:

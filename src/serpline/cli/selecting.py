@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -149,7 +149,7 @@ async def choose_run(
     return selection, run
 
 
-def heading(what: str, run: "Run", rows: Sequence[Any], day: date | None = None) -> str:
+def heading(what: str, run: "Run", rows: Sequence[Any]) -> str:
     """A table's title: what it shows, the run, the date, and what all rows share.
 
     That is the content type, the market and the device, as far as they are equal.
@@ -159,7 +159,7 @@ def heading(what: str, run: "Run", rows: Sequence[Any], day: date | None = None)
         for name in _PLACE
         if len(values := {getattr(row, name) for row in rows}) == 1
     ]
-    dates = {row.collected_on for row in rows} if rows else {day or run.collected_on}
+    dates = {row.collected_on for row in rows} if rows else {run.collected_on}
     span = " to ".join(str(each) for each in sorted({min(dates), max(dates)}))
     title = f"{what}: {', '.join([*shared, ''])}{span}, run {str(run.run_id)[:ID_CHARACTERS]}"
     if run.status not in ENDED_RUNS:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import typer
+
 from serpline.cli.common import print_message
 from serpline.cli.tables import Column, Sign, relation_style, show_table, sparkline
 
@@ -12,12 +14,14 @@ _PLACE = ("content_type", "market", "device")
 
 def show_figures(rows: Sequence[Mapping[str, Any]], metric: str, limit: int) -> None:
     """Print a figure of each company over the snapshots (``series.of_figures``)."""
-    for place, of_place in groupby(rows, key=lambda row: [row[name] for name in _PLACE]):
+    for no, (place, of_place) in enumerate(groupby(rows, key=_place)):
+        if no:
+            typer.echo()
         shown = list(of_place)[:limit]
         dates = shown[0]["dates"]
         columns = [
             Column("company"),
-            Column("domain", drop=2),
+            Column("domain", drop=2, wraps=False),
             Column("trend", wraps=False),
             Column("first", digits=4, missing=Sign.UNKNOWN),
             Column("last", digits=4, missing=Sign.UNKNOWN),
@@ -41,6 +45,10 @@ def show_figures(rows: Sequence[Mapping[str, Any]], metric: str, limit: int) -> 
         show_table(columns, cells, title=title, styles=styles)
 
 
+def _place(row: Mapping[str, Any]) -> list[str]:
+    return [row[name] for name in _PLACE]
+
+
 def _change(row: Mapping[str, Any]) -> float | None:
     first, last = row["values"][0], row["values"][-1]
     return None if row["differs"] or first is None or last is None else last - first
@@ -48,7 +56,9 @@ def _change(row: Mapping[str, Any]) -> float | None:
 
 def show_positions(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
     """Print positions over the snapshots (``series.of_positions``), the best ones first."""
-    for place, of_place in groupby(rows, key=lambda row: [row[name] for name in _PLACE]):
+    for no, (place, of_place) in enumerate(groupby(rows, key=_place)):
+        if no:
+            typer.echo()
         best = sorted(of_place, key=_by_position)
         shown = best[:limit]
         columns = [
@@ -90,4 +100,4 @@ def _tops(tops: Sequence[int] | None) -> str | None:
 
 
 def _span(dates: Sequence[Any]) -> str:
-    return f"{dates[0]} to {dates[-1]}, {len(dates)} snapshots"
+    return f"{dates[0]} to {dates[-1]}, {len(dates)} snapshot{'s' if len(dates) > 1 else ''}"
