@@ -114,6 +114,8 @@ def test_keywords_are_chosen_tagged_and_removed(commands: Commands, tmp_path: Pa
     some = tmp_path / "some.txt"
     some.write_text("Stovetop  ESPRESSO\n")
     assert [pair[1] for pair in commands.pairs("--file", str(some))] == ["GB"]
+    some.write_text("keyword,market\nMoka Pot,au\nstovetop espresso,\n")
+    assert [pair[1] for pair in commands.pairs("--file", str(some))] == ["AU", "GB"]
     asked = commands.refused("keywords", "remove", "--tag", "coffee")
     assert asked.startswith("Remove 2 keyword × market pairs of 1 keywords? To do it without")
     assert commands.read("keywords", "remove", "--tag", "coffee", "--yes") == {"pairs": 2}

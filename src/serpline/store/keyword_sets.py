@@ -33,7 +33,7 @@ class KeywordFilter:
         return self == KeywordFilter()
 
     def clause(self) -> tuple[str, dict[str, Any]]:
-        """The SQL after ``FROM`` with aliases ``km`` and ``k``, and its values."""
+        """The conditions on the tables ``km`` and ``k``, which join them, and their values."""
         conditions: list[str] = []
         values: dict[str, Any] = {}
         if self.markets:
@@ -51,21 +51,17 @@ class KeywordFilter:
             conditions.append("k.folded LIKE ANY(:patterns)")
             values["patterns"] = list(self.patterns)
         if self.pairs is not None:
+            # PostgreSQL hashes arrays that it compares by = ANY, but not the rows of an IN.
             conditions.append(
-                "((k.folded, km.market) IN (SELECT g.k, g.m FROM unnest(CAST(:keys AS text[]),"
-                " CAST(:key_markets AS text[])) AS g(k, m)) OR k.folded IN (SELECT g.k FROM"
-                " unnest(CAST(:keys AS text[]), CAST(:key_markets AS text[])) AS g(k, m)"
-                " WHERE g.m = ''))"
+                "(k.folded = ANY(CAST(:keys AS text[]))"
+                " OR k.folded || chr(31) || km.market = ANY(CAST(:key_markets AS text[])))"
             )
-            values["keys"] = [key for key, _ in self.pairs]
-            values["key_markets"] = [market for _, market in self.pairs]
-        where = " AND ".join(conditions) or "true"
-        return (
-            f" FROM keyword_markets km JOIN keywords k ON k.id = km.keyword_id WHERE {where}",
-            values,
-        )
+            values["keys"] = [key for key, market in self.pairs if not market]
+            values["key_markets"] = [f"{k}\x1f{market}" for k, market in self.pairs if market]
+        return " AND ".join(["k.id = km.keyword_id", *conditions]), values
 
 
+_PAIRS = "keyword_markets km, keywords k"
 # The spellings of tags that are stored, of tags given in lower case.
 _SAME_TAGS = (
     "(SELECT DISTINCT t FROM keyword_markets, unnest(keyword_markets.tags) AS t"
@@ -73,11 +69,22 @@ _SAME_TAGS = (
 )
 
 
+# The given tags that a pair does not have, in any case of letters.
+_ADDED = (
+    "(SELECT coalesce(array_agg(g ORDER BY g), '{}') FROM unnest(CAST(:added AS text[])) AS g"
+    " WHERE lower(g) NOT IN (SELECT lower(t) FROM unnest(km.tags) AS t))"
+)
+
+
 async def count(conn: Connection, wanted: KeywordFilter) -> dict[str, int]:
     """Count ``pairs`` and their distinct ``keywords``."""
     clause, values = wanted.clause()
     rows = await conn.execute(
-        text(f"SELECT count(*) AS pairs, count(DISTINCT k.id) AS keywords{clause}"), values
+        text(
+            "SELECT count(*) AS pairs, count(DISTINCT k.id) AS keywords"
+            f" FROM {_PAIRS} WHERE {clause}"
+        ),
+        values,
     )
     row = rows.one()
     return {"pairs": row.pairs, "keywords": row.keywords}
@@ -88,7 +95,7 @@ async def list_pairs(conn: Connection, wanted: KeywordFilter, limit: int) -> lis
     clause, values = wanted.clause()
     rows = await conn.execute(
         text(
-            f"SELECT k.id, k.keyword, km.market, km.tags{clause}"
+            f"SELECT k.id, k.keyword, km.market, km.tags FROM {_PAIRS} WHERE {clause}"
             " ORDER BY k.id, km.market LIMIT :limit"
         ),
         {**values, "limit": limit},
@@ -100,20 +107,15 @@ async def remove(conn: Connection, wanted: KeywordFilter) -> int:
     """Remove pairs; returns how many. A keyword without a market leaves its landscapes."""
     clause, values = wanted.clause()
     removed = await conn.execute(
-        text(
-            "WITH gone AS (DELETE FROM keyword_markets d USING"
-            f" (SELECT km.keyword_id, km.market{clause}) w"
-            " WHERE d.keyword_id = w.keyword_id AND d.market = w.market"
-            " RETURNING d.keyword_id, d.market)"
-            ", left_landscapes AS (DELETE FROM landscape_keywords l WHERE l.keyword_id IN"
-            " (SELECT keyword_id FROM gone) AND NOT EXISTS (SELECT FROM keyword_markets m"
-            " WHERE m.keyword_id = l.keyword_id AND (m.keyword_id, m.market) NOT IN"
-            " (SELECT keyword_id, market FROM gone)))"
-            " SELECT count(*) FROM gone"
-        ),
-        values,
+        text(f"DELETE FROM keyword_markets km USING keywords k WHERE {clause}"), values
     )
-    return int(removed.scalar_one())
+    await conn.execute(
+        text(
+            "DELETE FROM landscape_keywords l WHERE NOT EXISTS"
+            " (SELECT FROM keyword_markets m WHERE m.keyword_id = l.keyword_id)"
+        )
+    )
+    return removed.rowcount
 
 
 async def tag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) -> int:
@@ -121,11 +123,8 @@ async def tag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) ->
     clause, values = wanted.clause()
     changed = await conn.execute(
         text(
-            "UPDATE keyword_markets u SET tags = u.tags || n.added FROM (SELECT km.keyword_id,"
-            " km.market, (SELECT coalesce(array_agg(g ORDER BY g), '{}') FROM"
-            " unnest(CAST(:added AS text[])) AS g WHERE lower(g) NOT IN"
-            f" (SELECT lower(t) FROM unnest(km.tags) AS t)) AS added{clause}) n"
-            " WHERE u.keyword_id = n.keyword_id AND u.market = n.market AND n.added <> '{}'"
+            f"UPDATE keyword_markets km SET tags = km.tags || {_ADDED} FROM keywords k"
+            f" WHERE {clause} AND {_ADDED} <> '{{}}'"
         ),
         {**values, "added": list(tags)},
     )
@@ -150,11 +149,10 @@ async def untag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) 
     clause, values = wanted.clause()
     changed = await conn.execute(
         text(
-            "UPDATE keyword_markets u SET tags = (SELECT coalesce(array_agg(t ORDER BY o), '{}')"
-            " FROM unnest(u.tags) WITH ORDINALITY AS s(t, o) WHERE lower(t) <> ALL(:dropped))"
-            f" FROM (SELECT km.keyword_id, km.market{clause}) w"
-            " WHERE u.keyword_id = w.keyword_id AND u.market = w.market"
-            " AND EXISTS (SELECT FROM unnest(u.tags) AS t WHERE lower(t) = ANY(:dropped))"
+            "UPDATE keyword_markets km SET tags = (SELECT coalesce(array_agg(t ORDER BY o), '{}')"
+            " FROM unnest(km.tags) WITH ORDINALITY AS s(t, o) WHERE lower(t) <> ALL(:dropped))"
+            f" FROM keywords k WHERE {clause}"
+            " AND EXISTS (SELECT FROM unnest(km.tags) AS t WHERE lower(t) = ANY(:dropped))"
         ),
         {**values, "dropped": [each.lower() for each in tags]},
     )
@@ -191,7 +189,7 @@ async def add_to_landscape(conn: Connection, name: str, wanted: KeywordFilter) -
     added = await conn.execute(
         text(
             "INSERT INTO landscape_keywords (landscape, keyword_id)"
-            f" SELECT DISTINCT :name, k.id{clause} ON CONFLICT DO NOTHING"
+            f" SELECT DISTINCT :name, k.id FROM {_PAIRS} WHERE {clause} ON CONFLICT DO NOTHING"
         ),
         {**values, "name": name},
     )
@@ -204,7 +202,7 @@ async def remove_from_landscape(conn: Connection, name: str, wanted: KeywordFilt
     removed = await conn.execute(
         text(
             "DELETE FROM landscape_keywords WHERE landscape = :name"
-            f" AND keyword_id IN (SELECT k.id{clause})"
+            f" AND keyword_id IN (SELECT k.id FROM {_PAIRS} WHERE {clause})"
         ),
         {**values, "name": name},
     )
