@@ -20,6 +20,7 @@ from harness.databases import make_template
 
 from bench.measures import (
     dsi,
+    exports,
     fleet,
     growth,
     idle,
@@ -48,6 +49,7 @@ MEASURES: dict[str, ModuleType] = {
     "rate": rate,
     "subjects": subjects,
     "dsi": dsi,
+    "exports": exports,
     "growth": growth,
     "schedules": schedules,
 }
