@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
+from rich.text import Text
 
 from serpline.cli.common import JsonFlag, print_json, print_message, run, services
 from serpline.cli.selecting import FilterOptions, filtered
-from serpline.cli.tables import ID_CHARACTERS, Column, Sign, relation_style, show_table
+from serpline.cli.tables import ID_CHARACTERS, Column, Sign, relation_style, show_table, stdout
+from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _SIDE_HELP = "Run id, its first characters, latest, or a day such as 2026-11-30"
 _PLACE = ("content_type", "market", "device")
 _KEYWORDS_SHOWN_MAX = 100
+_NAMED_MAX = 3
 _PARTS = ("coverage", "positions", "volume", "relevance")
 
 
@@ -135,7 +138,6 @@ def _show_companies(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
     place = ", ".join(_place(first))
     largest = sorted(rows, key=lambda row: -abs(row["change"] or 0.0))[:limit]
     shown = sorted(largest, key=lambda row: (row["change"] is None, -(row["change"] or 0.0)))
-    notes = any(row["note"] for row in shown)
     columns = [
         Column("company"),
         Column("status", drop=3),
@@ -146,7 +148,6 @@ def _show_companies(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
         Column("keywords", drop=6),
         Column("top 3", drop=1),
         Column("top 10", drop=4),
-        *([Column("note")] if notes else []),
     ]
     cells = [
         [
@@ -159,7 +160,6 @@ def _show_companies(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
             _won_lost(row, "keywords_new", "keywords_lost"),
             _won_lost(row, "top3_won", "top3_lost"),
             _won_lost(row, "top10_won", "top10_lost"),
-            *([row["note"] or ""] if notes else []),
         ]
         for row in shown
     ]
@@ -169,6 +169,14 @@ def _show_companies(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
         title=f"DSI compared: {place}, {' and '.join(sides)}",
         styles=[relation_style(row["relation"]) for row in shown],
     )
+    notes: dict[str, list[str]] = {}
+    for row in shown:
+        if row["note"]:
+            notes.setdefault(row["note"], []).append(row["company"])
+    for note, companies in notes.items():
+        more = f" and {len(companies) - _NAMED_MAX} more" if len(companies) > _NAMED_MAX else ""
+        line = f"no change: {note} ({', '.join(companies[:_NAMED_MAX])}{more})"
+        stdout().print(Text(terminal_text(line)))
     if len(rows) > limit:
         print_message(f"only the {limit} largest changes are shown; --limit shows more")
 
