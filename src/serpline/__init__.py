@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from serpline.library.blocking import Project
     from serpline.library.opening import open, open_async  # noqa: A004
     from serpline.library.project import AsyncProject
-    from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, Schedule
+    from serpline.library.states import (
+        Breaker,
+        Budget,
+        Comparison,
+        Failure,
+        Imported,
+        Lane,
+        Schedule,
+    )
     from serpline.library.tables import AsyncTable, Table
     from serpline.pipeline.orchestrator import PhaseOrchestrator
     from serpline.pipeline.service import PipelineService
@@ -64,7 +72,15 @@ _MODULES = {
     "serpline.library.blocking": ("Project",),
     "serpline.library.opening": ("open", "open_async"),
     "serpline.library.project": ("AsyncProject",),
-    "serpline.library.states": ("Breaker", "Budget", "Comparison", "Imported", "Lane", "Schedule"),
+    "serpline.library.states": (
+        "Breaker",
+        "Budget",
+        "Comparison",
+        "Failure",
+        "Imported",
+        "Lane",
+        "Schedule",
+    ),
     "serpline.library.tables": ("AsyncTable", "Table"),
     "serpline.pipeline.orchestrator": ("PhaseOrchestrator",),
     "serpline.pipeline.service": ("PipelineService",),
@@ -84,6 +100,7 @@ __all__ = [
     "CircuitBreakerManager",
     "Company",
     "Comparison",
+    "Failure",
     "Figure",
     "Imported",
     "Job",

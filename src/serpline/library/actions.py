@@ -12,12 +12,21 @@ from serpline.analysis.company_keys import company_key
 from serpline.app.services import Services
 from serpline.config.run import PipelineConfig
 from serpline.core.person import person
-from serpline.domain.errors import UserError
+from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.states import ENDED_RUNS
 from serpline.library.asked import Texts, texts
 from serpline.library.keyword_import import import_keywords
-from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, RunName, Schedule
+from serpline.library.states import (
+    Breaker,
+    Budget,
+    Comparison,
+    Failure,
+    Imported,
+    Lane,
+    RunName,
+    Schedule,
+)
 from serpline.pipeline.comparison import compare, find_side
 from serpline.pipeline.filters import RELATIONS, find_run
 from serpline.robustness import budget
@@ -26,7 +35,7 @@ from serpline.robustness.policies import policies
 from serpline.scheduling.documents import specs_from_json
 from serpline.store import companies
 from serpline.store.results import reports
-from serpline.store.runs import runs
+from serpline.store.runs import failures, runs
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -109,8 +118,9 @@ class AsyncActions:
         phase: str | None = None,
         content_type: str | None = None,
         item: str | None = None,
+        category: str | None = None,
     ) -> list[str]:
-        """Retry the failed items of an ended run: all, one phase's, one content type's, or one.
+        """Retry the failed items of an ended run: all, or those that pass the filters.
 
         Returns the lanes that are open again. Raises ``UserError`` if there is nothing to retry.
         """
@@ -120,9 +130,30 @@ class AsyncActions:
             phase=None if phase is None else _choice("phase", PhaseName, phase),
             content_type=kind,
             item=item,
+            category=None if category is None else _choice("category", ErrorCategory, category),
             by=person(),
         )
         return done.lanes
+
+    async def failures(
+        self,
+        run: RunName = "latest",
+        *,
+        phase: str | None = None,
+        content_type: str | None = None,
+        category: str | None = None,
+        limit: int = 1_000,
+    ) -> list[Failure]:
+        """Return the failed items of a run, in the order of the data flow, at most ``limit``."""
+        chosen = failures.FailureFilter(
+            None if phase is None else _choice("phase", PhaseName, phase),
+            None if content_type is None else _choice("content_type", ContentType, content_type),
+            None if category is None else _choice("category", ErrorCategory, category),
+        )
+        found = await self._run(run)
+        async with self._services.database.transaction() as conn:
+            rows = await failures.page(conn, found, chosen, limit=limit)
+        return [Failure.of(row) for row in rows]
 
     async def lanes(self, run: RunName = "latest") -> list[Lane]:
         """Return the lanes of a run with their progress, in the order of the data flow."""

@@ -29,7 +29,16 @@ from serpline.domain.results import (
 )
 from serpline.library.asked import Asked, Texts
 from serpline.library.project import AsyncProject
-from serpline.library.states import Breaker, Budget, Comparison, Imported, Lane, RunName, Schedule
+from serpline.library.states import (
+    Breaker,
+    Budget,
+    Comparison,
+    Failure,
+    Imported,
+    Lane,
+    RunName,
+    Schedule,
+)
 from serpline.library.tables import AsyncTable, R, Table
 
 P = ParamSpec("P")
@@ -157,13 +166,38 @@ class Project:
         phase: str | None = None,
         content_type: str | None = None,
         item: str | None = None,
+        category: str | None = None,
     ) -> list[str]:
-        """Retry the failed items of an ended run: all, one phase's, one content type's, or one.
+        """Retry the failed items of an ended run: all, or those that pass the filters.
 
         Returns the lanes that are open again. Raises ``UserError`` if there is nothing to retry.
         """
         return self._call(
-            self._project.retry, run, phase=phase, content_type=content_type, item=item
+            self._project.retry,
+            run,
+            phase=phase,
+            content_type=content_type,
+            item=item,
+            category=category,
+        )
+
+    def failures(
+        self,
+        run: RunName = "latest",
+        *,
+        phase: str | None = None,
+        content_type: str | None = None,
+        category: str | None = None,
+        limit: int = 1_000,
+    ) -> list[Failure]:
+        """Return the failed items of a run, in the order of the data flow, at most ``limit``."""
+        return self._call(
+            self._project.failures,
+            run,
+            phase=phase,
+            content_type=content_type,
+            category=category,
+            limit=limit,
         )
 
     def lanes(self, run: RunName = "latest") -> list[Lane]:

@@ -40,6 +40,32 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that failed. ``keyword``: None where the item is none. ``attempts``: calls made."""
+
+    phase: str
+    content_type: str
+    item: str
+    keyword: str | None
+    attempts: int
+    category: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Failure":
+        """Make it of a failed item as stored."""
+        return cls(
+            row["phase_name"],
+            row["content_type"],
+            row["item"],
+            row["keyword"],
+            row["attempts"],
+            row["error_category"],
+            row["error"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """A schedule. ``next_at``: its next time in UTC; None if it is paused or has none."""
 

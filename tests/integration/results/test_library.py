@@ -1,5 +1,6 @@
 """Facts about the Python face: typed rows and frames, actions, and its two forms."""
 
+import asyncio
 import inspect
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pandas as pd
 import polars as pl
@@ -17,8 +18,12 @@ from harness.collected_run import DEPTH, KEYWORDS, Filled
 from harness.databases import copied_database
 
 import serpline
+from serpline.core.clock import SystemClock
+from serpline.domain.states import StateStatus
 from serpline.library.asked import Asked, read_filters
 from serpline.pipeline.filters import Filters
+from serpline.pipeline.state_tracker import StateTracker
+from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
 
 RANKINGS = KEYWORDS * DEPTH
@@ -261,6 +266,31 @@ def test_both_faces_have_the_same_methods() -> None:
         assert theirs.keys() <= ours.keys()
         for name in theirs:
             assert _shown(ours[name]) == _shown(theirs[name])
+
+
+async def _fail(url: str) -> UUID:
+    """A run whose only item failed."""
+    database, run = await Database.connect(url), uuid4()
+    tracker = StateTracker(database, SystemClock())
+    await tracker.initialize_pipeline(
+        pipeline_execution_id=run, phases=["serp_collection"], items=["hotels"]
+    )
+    await tracker.update_item_status(
+        run, "serp_collection", "hotels", StateStatus.FAILED, error="no such market"
+    )
+    await database.close()
+    return run
+
+
+def test_failures(database_url: str) -> None:
+    """Failed items are listed by their filters; one that cannot be is refused."""
+    run = asyncio.run(_fail(database_url))
+    with serpline.open(database_url=database_url) as project:
+        (failure,) = project.failures(run, phase="serp_collection", category="internal")
+        assert (failure.item, failure.error) == ("hotels", "no such market")
+        assert project.failures(run, content_type="news") == []
+        with pytest.raises(serpline.UserError, match="category='bad': must be one of"):
+            project.retry(run, category="bad")
 
 
 def _methods(face: type) -> dict[str, Any]:
