@@ -54,6 +54,14 @@ def format_of(path: Path) -> Format:
         raise UserError(f"{path}: must end with one of {known}, or give --format") from None
 
 
+def format_named(given: str) -> Format:
+    """Return the format of a name. Raises ``UserError``."""
+    try:
+        return Format(given.strip().lower())
+    except ValueError:
+        raise UserError(f"format={given!r}: must be one of {', '.join(Format)}") from None
+
+
 def as_cells(frame: "pl.DataFrame") -> "pl.DataFrame":
     """Join lists, which have no place in a cell, by semicolons: ``brand; travel``."""
     import polars as pl

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from serpline.domain.errors import UserError
 from serpline.domain.results import Row, columns_of
-from serpline.exports.layout import format_of
+from serpline.exports.layout import format_named, format_of
 from serpline.exports.writing import write_file
 from serpline.pipeline.filters import Filters, select
 from serpline.store.database import Database
@@ -76,7 +76,7 @@ class AsyncTable(Generic[R]):
         less than 300 MB of memory. Raises ``UserError`` if the file exists, unless ``overwrite``.
         """
         target = Path(path)
-        form = format_of(target) if format is None else format_of(Path(f"x.{format}"))
+        form = format_of(target) if format is None else format_named(format)
         async with self._database.transaction() as conn:
             selection = await select(conn, self._row, self._filters)
             return await write_file(conn, self._row, selection, target, form, overwrite=overwrite)

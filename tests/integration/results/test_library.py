@@ -151,6 +151,8 @@ def test_an_export_is_that_of_the_command(project: serpline.Project, tmp_path: P
     assert pl.read_parquet(path).equals(project.rankings().to_polars())
     with pytest.raises(serpline.UserError, match="exists already"):
         project.rankings().export(path)
+    with pytest.raises(serpline.UserError, match="format='xls': must be one of csv, xlsx"):
+        project.rankings().export(path, format="xls")
     assert project.rankings().export(path, format="csv", overwrite=True) == RANKINGS
     assert path.read_bytes().startswith(b"\xef\xbb\xbfrun_id,")
 
