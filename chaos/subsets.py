@@ -31,6 +31,7 @@ _FIGURES = (
     " share_unweighted, relevance FROM dsi_scores WHERE run_id = :run"
 )
 _RANKINGS = "SELECT count(*) AS n FROM serpline_v1.rankings WHERE run_id = :run"
+_NAMES = "SELECT count(*) AS n FROM company_profiles WHERE run_id = :run AND found"
 _LANES = (
     "SELECT phase_name, content_type, status, note, error_message FROM pipeline_phase_status"
     " WHERE pipeline_execution_id = :run"
@@ -41,13 +42,17 @@ Figures = Mapping[tuple[str, ...], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run without ``missing`` ended. ``calls``: those to each of these providers."""
+    """How a run without ``missing`` ended.
+
+    ``companies``: domains whose company is known. ``calls``: those to each missing provider.
+    """
 
     missing: frozenset[str]
     status: str
     lanes: list[dict[str, Any]]
     figures: Figures
     rankings: int
+    companies: int
     calls: Mapping[str, int]
 
     def lost(self) -> set[PhaseName]:
@@ -80,12 +85,14 @@ async def run_without(
             tuple(row.pop(key) for key in ("content_type", "market", "device", "company")): row
             for row in await world.query(_FIGURES, run=run_id)
         }
-        ((ranked),) = await world.query(_RANKINGS, run=run_id)
+        (ranked,) = await world.query(_RANKINGS, run=run_id)
+        (named,) = await world.query(_NAMES, run=run_id)
         return Outcome(
             frozenset(missing),
             run.status,
             await world.query(_LANES, run=run_id),
             figures,
             ranked["n"],
+            named["n"],
             {each: len(world.sim.log.of(each)) for each in missing},
         )

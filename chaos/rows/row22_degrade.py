@@ -58,6 +58,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
         zero("figures without coverage", sum(_without(each, "coverage") for each in runs)),
         zero("figures without a share", sum(_without(each, "share_unweighted") for each in runs)),
         zero("unknown components not named", sum(map(_unnamed, runs))),
+        zero(
+            "companies lost because one of two sources fails instead of being unset",
+            sum(_lost_names(each, unset) for each in failing),
+        ),
         zero("known components that differ between runs", sum(_differing(e, whole) for e in runs)),
     ]
 
@@ -79,6 +83,14 @@ def _unfailed(run: Outcome) -> int:
         for lane in run.lanes
         if lane["phase_name"] in lost
     )
+
+
+def _lost_names(run: Outcome, unset: Sequence[Outcome]) -> int:
+    """Companies that Wikidata names if People Data Labs is unset, and not if it refuses the key."""
+    if "pdl" not in run.missing:
+        return 0
+    same = next(each for each in unset if each.missing == run.missing)
+    return max(0, same.companies - run.companies)
 
 
 def _called(run: Outcome) -> bool:
