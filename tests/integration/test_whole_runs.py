@@ -197,8 +197,8 @@ READS = {
     "rankings of a company": Read(1, 6 * ROWS, lambda conn, run: rankings(conn, run, "oc21.com")),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
     # Nine for the figures and their companies, with the profiles of two phases and the order; three
-    # for the channels of some.
-    "figures": Read(RESULTS, (9 + 3) * RESULTS + SOURCES, figures),
+    # for the channels of some; one for the list of merged domains.
+    "figures": Read(RESULTS, (9 + 3 + 1) * RESULTS + SOURCES, figures),
     "the best figures": Read(7, (9 + 3) * RESULTS, best_figures),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
