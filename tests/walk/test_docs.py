@@ -46,7 +46,11 @@ _NAME = re.compile(r"`((?:\w+\.)?(?:\w*[A-Za-z]_\w+|_[a-z]\w+|[A-Z]\w*[a-z][A-Z]
 _CODE = ("src", "harness", "chaos", "bench", "tests", "tools")
 _OF_THE_CODE = [Path("docs/architecture.md"), Path("docs/extend.md"), Path("CONTRIBUTING.md")]
 _WORD = re.compile(r"\w+")
+# The first cell of a row, and a command, of the page of questions and errors.
+_MESSAGE = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
+_COMMAND = re.compile(r"`(serpline [^`]+)`")
 _SCHEDULES = Path("docs/schedules.md")
+_FAQ = Path("docs/faq.md")
 _SHELL_OPERATORS = {"&", "&&", "|", ";", ">"}
 # Decisions and the changelog name files of their time.
 _OF_NOW = [page for page in PAGES if page.parts[1:2] != ("adr",) and page.name != "CHANGELOG.md"]
@@ -174,7 +178,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_site() -> None:
     """The contents of the site name every page of docs/."""
-    listed = re.findall(r"^([\w/]+)$", _text(Path("docs/index.md")), re.MULTILINE)
+    listed = re.findall(r"^([\w/-]+)$", _text(Path("docs/index.md")), re.MULTILINE)
     files = (*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb"))
     pages = {page.stem for page in files} - {"index"}
     assert sorted(listed) == sorted(pages | {"adr/README"})
@@ -215,6 +219,31 @@ def test_commands_exist(page: Path) -> None:
     """Every command of a page is one of serpline's, with options and arguments that it has."""
     for arguments in _commands(page):
         _parse(arguments)
+
+
+def test_messages_of_the_faq() -> None:
+    """A message that the page explains is one of ours, word for word but for its values.
+
+    Every command that helps exists.
+    """
+    page = _text(_FAQ)
+    ours = "\n".join([*_texts_of_the_code(), _text(Path("Makefile"))])
+    messages = _MESSAGE.findall(page)
+    assert len(messages) > 60
+    assert not [message for message in messages if message.strip("… ") not in ours]
+    for command in set(_COMMAND.findall(page)).difference(messages):
+        _parse(shlex.split(command)[1:])
+
+
+def _texts_of_the_code() -> Iterator[str]:
+    """Every text in the package, with … in the place of its values."""
+    for path in (ROOT / "src").glob("**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = node.values
+                yield "".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def _parse(arguments: list[str]) -> None:

@@ -1,6 +1,8 @@
 """Each provider's limits."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,11 @@ from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
 from serpline.domain.names import PROVIDERS
 from serpline.robustness.policies import DEFAULT_RATES, ProviderPolicy, policies
+
+_PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+_ROW = re.compile(
+    r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) \| ([^|]+) \| ([^|]+) \| (\S+) \|$", re.MULTILINE
+)
 
 
 def of(provider: str, **settings: Any) -> ProviderPolicy:
@@ -34,6 +41,22 @@ def test_every_provider_but_pages_has_a_breaker() -> None:
 def test_each_provider_has_a_rate() -> None:
     """Configurations may limit the credits of exactly these providers."""
     assert tuple(DEFAULT_RATES) == PROVIDERS
+
+
+def test_the_page_of_settings_has_the_limits() -> None:
+    """Rate, concurrency, credits a day and time zone of each provider. No month has a limit."""
+
+    def shown(limit: float | None) -> str:
+        return "no limit" if limit is None else f"{limit:,.0f}"
+
+    given = policies(load())
+    rows = [
+        (each.provider, f"{each.rate_per_second:g}", *map(shown, limits), each.zone)
+        for each in given
+        for limits in [(each.concurrency, each.credits_per_day)]
+    ]
+    assert _ROW.findall(_PAGE.read_text(encoding="utf-8")) == rows
+    assert {each.credits_per_month for each in given} == {None}
 
 
 def test_settings_win() -> None:
