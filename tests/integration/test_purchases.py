@@ -7,6 +7,7 @@ which is another call, and pay again.
 import asyncio
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
 from harness.guarded import MakeGuard, ManualClock, Provider, call, owned_chunk, rows
 from harness.phase_work import owned, work_on
@@ -18,10 +19,12 @@ from serpline.core.settings import load
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import StateStatus
+from serpline.phases import companies
 from serpline.phases.youtube_enrichment import YouTubeEnrichmentPhase
 from serpline.robustness.guard import CallScope
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
+from serpline.simulator.world.companies import Kind
 from serpline.store.calls import reference
 from serpline.store.database import Database
 from serpline.store.runs.chunks import ItemRow
@@ -60,6 +63,42 @@ async def test_work_that_breaks_off_is_not_paid_for_twice(db: Database) -> None:
             _, second, _ = await owned_chunk(db)
             await work(second, VIDEOS[5:])
             assert (calls, len(sim.log.of("youtube", "videos"))) == (1, 1)
+
+
+async def test_what_one_source_does_not_know_is_asked_of_a_later_one(db: Database) -> None:
+    """Set up later, People Data Labs is asked about what Wikidata alone did not know."""
+    async with Simulator(SimulatorConfig(seed=3)) as sim:
+        named = sim.environment()
+        domains = [each.domain for each in sim.world.directory.of(Kind.MID)[:12]]
+
+        async def find(pdl_key: str) -> dict[str, Any]:
+            settings = load(
+                wikidata_base_url=named["SERPLINE_WIKIDATA_BASE_URL"],
+                wikidata_contact=named["SERPLINE_WIKIDATA_CONTACT"],
+                pdl_base_url=named["SERPLINE_PDL_BASE_URL"],
+                pdl_api_key=pdl_key,
+            )
+            run_id, chunk_id, _ = await owned_chunk(db)
+            lane = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.NEWS)
+            chunk = owned(run_id, lane, id=chunk_id, epoch=1, created_at=SystemClock().now())
+            async with open_tools(settings, db, SystemClock()) as tools:
+                work = work_on(chunk, db, SystemClock())
+                return {
+                    domain: answer.profile
+                    async for domain, answer in companies.profiles(tools, work, domains)
+                    if isinstance(answer, companies.DatedProfile)
+                }
+
+        alone, together = await find(""), await find(sim.config.key("pdl"))
+        unknown = {domain for domain in domains if alone[domain] == {}}
+        assert 0 < len(unknown) < len(domains)
+        assert {call.params["website"] for call in sim.log.of("pdl")} == unknown
+        assert any(together[domain] for domain in unknown)
+        assert all(together[each] == alone[each] for each in set(domains) - unknown)
+        # Both have been asked now, so the answers are final.
+        calls = len(sim.log.of("pdl"))
+        assert await find(sim.config.key("pdl")) == together
+        assert len(sim.log.of("pdl")) == calls
 
 
 async def test_payloads_and_the_calls_end_are_one_statement(

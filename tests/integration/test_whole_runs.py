@@ -288,7 +288,7 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
         with count_handled_rows() as seen:
-            assert await planning.fail_unfinished(conn, lane_id, "too late") == ITEMS
+            assert await planning.fail_unfinished(conn, lane_id, "late", "timeout") == ITEMS
             assert len(await failures.page(conn, run_id, ANY, limit=ITEMS)) == ITEMS
             assert [row["items"] for row in await failures.counts(conn, run_id, ANY)] == [ITEMS]
             assert await planning.reopen_failed(conn, lane_id) == ITEMS

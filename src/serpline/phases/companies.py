@@ -6,6 +6,9 @@ belongs to no company and is not looked up.
 
 If People Data Labs refuses the key or has no credits left, a company that Wikidata knows is taken
 from there. The other domains fail with the first error, because Wikidata knows few companies.
+
+Without People Data Labs, "unknown" is what Wikidata alone says. It is stored as such, and asked for
+again once People Data Labs is set up.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -13,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from serpline.analysis.company_names import display_name
@@ -37,12 +40,16 @@ from serpline.phases.tools import (
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import projects
+from serpline.store.calls.reference import ClaimResult
 
 KIND = "company"
 UNKNOWN_SOURCE = "none"
 
 Profile = dict[str, Any]
 """A company's stored facts; ``{}`` for a domain without a known company."""
+
+_UNKNOWN_TO_ONE: Final[Profile] = {"unasked": "pdl"}
+"""Stored for a domain that Wikidata does not know and People Data Labs was not asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,19 @@ async def profiles(
     for text in set(domains).difference(names):
         yield text, DatedProfile({}, work.clock.now())
     claims = await claim_missing(work, KIND, names)
+    unasked: list[str] = []
     for domain, payload in claims.fresh.items():
-        yield domain, DatedProfile(payload or {}, claims.fetched_at[domain])
-    for domain in claims.in_flight_elsewhere:
+        if payload == _UNKNOWN_TO_ONE and tools.pdl is not None and not work.config.is_replay:
+            unasked.append(domain)
+        else:
+            yield domain, DatedProfile(_known(payload), claims.fetched_at[domain])
+    again = ClaimResult({}, [], [], {})
+    if unasked:
+        # No answer is newer than now, so these are claimed, unless another chunk is buying them.
+        again = await claim_missing(work, KIND, unasked, since=work.clock.now())
+    for domain, payload in again.fresh.items():
+        yield domain, DatedProfile(_known(payload), again.fetched_at[domain])
+    for domain in (*claims.in_flight_elsewhere, *again.in_flight_elsewhere):
         yield domain, snooze_until_bought(work, domain)
 
     async def ask_pdl(domain: str) -> tuple[str, Profile | ProviderError | CallRefused | None]:
@@ -84,7 +101,8 @@ async def profiles(
     unknown: list[str] = []
     refused: dict[str, ProviderError] = {}
     unbought: list[str] = []
-    async with aclosing(as_done(ask_pdl, claims.to_fetch, tools.call_concurrency)) as answers:
+    to_fetch = [*claims.to_fetch, *again.to_fetch]
+    async with aclosing(as_done(ask_pdl, to_fetch, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, dict):
                 yield domain, DatedProfile(answer, work.clock.now())
@@ -127,6 +145,7 @@ async def _ask_wikidata(
             else:
                 yield domain, DatedProfile({}, work.clock.now())
         return
+    unknown = _UNKNOWN_TO_ONE if tools.pdl is None else {}
     languages = await run_transaction(
         work, lambda conn: projects.market_languages(conn, work.chunk.run_id)
     )
@@ -135,7 +154,7 @@ async def _ask_wikidata(
 
         def payloads(found: Mapping[str, Any], queried: Sequence[str] = queried) -> dict[str, Any]:
             rows = readable_rows(queried, found)
-            return {key: row for key, row in rows.items() if row or key not in refused}
+            return {key: row or unknown for key, row in rows.items() if row or key not in refused}
 
         try:
             answers = await tools.buy(
@@ -154,10 +173,14 @@ async def _ask_wikidata(
         await release_claims(work, KIND, [domain for domain in queried if domain not in answers])
         for domain in queried:
             if domain in answers:
-                yield domain, DatedProfile(answers[domain], work.clock.now())
+                yield domain, DatedProfile(_known(answers[domain]), work.clock.now())
             else:
                 why = refused.get(domain) or unreadable("wikidata", domain)
                 yield domain, work.retries.outcome_for(domain, why)
+
+
+def _known(payload: Profile | None) -> Profile:
+    return {} if payload is None or payload == _UNKNOWN_TO_ONE else payload
 
 
 def _ttl_seconds(work: Work) -> float:

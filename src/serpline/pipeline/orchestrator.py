@@ -14,7 +14,7 @@ from uuid import UUID
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
-from serpline.domain.errors import ERROR_CHARS_MAX
+from serpline.domain.errors import ERROR_CHARS_MAX, ErrorCategory
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import (
     PHASE_DEPENDENCIES,
@@ -28,7 +28,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
-from serpline.pipeline.lacks import lacks_of_lanes
+from serpline.pipeline.lacks import Lacks, lacks_of_lanes
 from serpline.store import companies
 from serpline.store.database import (
     Connection,
@@ -165,15 +165,16 @@ class PhaseOrchestrator:
                 decision = LaneEvent(lane, "fail", why)  # never planned
             elif lane.status is LaneStatus.RUNNING and lane.is_finished:
                 decision = settle(lane, config.of(lane.key.content_type).min_success_ratio)
-            elif lane.status is LaneStatus.PENDING:
-                decision = start_or_block(lane, states, run_seconds, lacks.get(lane.key.phase))
+            elif lane.status is LaneStatus.PENDING and lane.key.phase not in lacks.held:
+                lack = lacks.reasons.get(lane.key.phase)
+                decision = start_or_block(lane, states, run_seconds, lack)
             else:
                 decision = None
             if decision is None:
                 continue
             new_events.append(await self._apply(conn, run, decision))
             states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
-            can_retry = lane.key.phase not in lacks and self._may_retry(run, lane)
+            can_retry = lane.key.phase not in lacks.reasons and self._may_retry(run, lane)
             if decision.event == "fail" and can_retry:
                 new_events.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
@@ -193,18 +194,19 @@ class PhaseOrchestrator:
         ratios = {kind: config.of(kind).min_collected_ratio for kind in config.content_types}
         return uncollected(read, ratios)
 
-    async def _fail_if_hopeless(
-        self, conn: Connection, lane: LaneView, lacks: Mapping[PhaseName, str]
-    ) -> LaneView:
+    async def _fail_if_hopeless(self, conn: Connection, lane: LaneView, lacks: Lacks) -> LaneView:
         """Fail the unfinished items of a running lane past its deadline or without a provider."""
         why = self._hopeless(lane, lacks)
         if lane.status is not LaneStatus.RUNNING or why is None:
             return lane
-        failed = await planning.fail_unfinished(conn, lane.id, why)
+        is_late = why == DEADLINE_REASON
+        category = ErrorCategory.TIMEOUT if is_late else ErrorCategory.AUTH
+        failed = await planning.fail_unfinished(conn, lane.id, why, category)
         return replace(lane, failed=lane.failed + failed, chunks_done=lane.chunks, is_planned=True)
 
-    def _hopeless(self, lane: LaneView, lacks: Mapping[PhaseName, str]) -> str | None:
-        return DEADLINE_REASON if self._is_past_deadline(lane) else lacks.get(lane.key.phase)
+    def _hopeless(self, lane: LaneView, lacks: Lacks) -> str | None:
+        late = self._is_past_deadline(lane)
+        return DEADLINE_REASON if late else lacks.reasons.get(lane.key.phase)
 
     def _is_past_deadline(self, lane: LaneView) -> bool:
         return lane.deadline_at is not None and lane.deadline_at <= self._clock.now()

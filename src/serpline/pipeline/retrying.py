@@ -8,9 +8,10 @@ from uuid import UUID
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName
+from serpline.domain.phase_inputs import PHASE_INPUTS
 from serpline.domain.phases import LaneView, dependents_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
-from serpline.pipeline.lacks import startable
+from serpline.pipeline.lacks import lacks_of, startable
 from serpline.store.database import Connection
 from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
@@ -66,6 +67,11 @@ async def reopen(
         raise UserError(
             f"run {run_id}: no failed step or item matches, so there is nothing to retry"
         )
+    needed = {lane.key.phase for lane in chosen if PHASE_INPUTS[lane.key.phase].is_needed}
+    if lacking := (await lacks_of(conn, config, needed)).reasons:
+        # The retry would delete the figures that exist, and then block the steps that make them.
+        phase, why = next(iter(lacking.items()))
+        raise UserError(f"run {run_id}: {phase} cannot be retried: {why}")
     reopened = {lane.key for lane in chosen} | stopped
     for lane in chosen:
         reopened.update(dependents_of(lane.key, list(views)))

@@ -121,18 +121,26 @@ async def discard(conn: Connection, lane_id: int) -> None:
     await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})
 
 
-async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
+async def fail_unfinished(conn: Connection, lane_id: int, reason: str, category: str) -> int:
     """Fail a lane's unfinished items and end its chunks; returns how many items failed.
 
-    Owners of its chunks are fenced off. An unplanned lane is marked planned, so it stays empty.
+    Owners of its chunks are fenced off. An unplanned lane is marked planned, so it stays empty. A
+    lane that is being planned is waited for, and its new items fail too.
     """
+    await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET planned_at = coalesce(planned_at, now())"
+            " WHERE id = :lane"
+        ),
+        {"lane": lane_id},
+    )
     rows = await execute_hash_joined(
         conn,
         text(
             """
             WITH ended AS (
                 UPDATE items SET status = 'failed', next_attempt_at = NULL,
-                    error_category = 'timeout',
+                    error_category = :category,
                     error = right(concat_ws('; ', error, CAST(:reason AS text)), 2000)
                 WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
@@ -146,13 +154,11 @@ async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
             SELECT coalesce(sum(n), 0) FROM counted
             """
         ),
-        {"lane": lane_id, "reason": reason, "live": [str(status) for status in LIVE_ITEMS]},
-    )
-    await conn.execute(
-        text(
-            "UPDATE pipeline_phase_status SET planned_at = coalesce(planned_at, now())"
-            " WHERE id = :lane"
-        ),
-        {"lane": lane_id},
+        {
+            "lane": lane_id,
+            "reason": reason,
+            "category": str(category),
+            "live": [str(status) for status in LIVE_ITEMS],
+        },
     )
     return int(rows.scalar_one())

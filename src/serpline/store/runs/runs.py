@@ -225,8 +225,8 @@ async def change_lane(
 ) -> bool:
     """Compare-and-set a lane's state. ``reason``: the error of a failure, else a note.
 
-    A retry marks the lane as unplanned, so that it is planned again. After a cancellation it does
-    not count, because nothing had failed.
+    A retry marks the lane as unplanned, so that it is planned again. If it was cancelled or skipped
+    the retry does not count, because nothing had failed.
     """
     step = change(LANE_MACHINE, event)
     rows = await conn.execute(
@@ -236,8 +236,8 @@ async def change_lane(
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
             " planned_at = CASE WHEN :event = 'retry' THEN NULL ELSE planned_at END,"
             " deadline_at = CASE WHEN :event = 'start' THEN NULL ELSE deadline_at END,"
-            " retry_count = retry_count + CASE WHEN :event = 'retry' AND status <> 'cancelled'"
-            " THEN 1 ELSE 0 END,"
+            " retry_count = retry_count + CASE WHEN :event = 'retry'"
+            " AND status NOT IN ('cancelled', 'skipped') THEN 1 ELSE 0 END,"
             " error_message = CASE WHEN :broken THEN CAST(:reason AS text) END,"
             " note = CASE WHEN NOT :broken THEN CAST(:reason AS text) END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"

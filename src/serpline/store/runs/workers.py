@@ -52,6 +52,18 @@ async def available_providers(conn: Connection) -> frozenset[str] | None:
     return frozenset(found - {""}) if found else None
 
 
+async def recent_providers(conn: Connection, seconds: float) -> frozenset[str]:
+    """Return the providers of workers that ended in the last ``seconds``."""
+    rows = await conn.execute(
+        text(
+            "SELECT DISTINCT unnest(providers) FROM workers"
+            " WHERE ended_at BETWEEN now() - make_interval(secs => :s) AND now()"
+        ),
+        {"s": seconds},
+    )
+    return frozenset(rows.scalars())
+
+
 async def hold_lock(conn: Connection, worker_id: int) -> bool:
     """Take the worker's lock for this session; False if another session holds it."""
     rows = await conn.execute(
