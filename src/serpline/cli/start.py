@@ -216,6 +216,7 @@ def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
 
 def show_estimate(found: "Estimate") -> None:
     """Print an estimate as a table, one line per phase and provider, with its total."""
+    from serpline.domain.phase_inputs import PHASE_INPUTS
     from serpline.domain.text import length_of_time
 
     rows = [
@@ -244,7 +245,8 @@ def show_estimate(found: "Estimate") -> None:
         total += f", without {', '.join(found.unpriced)}: no price is known (serpline prices)"
     typer.echo(total)
     for phase, why in found.skipped.items():
-        typer.echo(f"{phase} would be skipped: {why}")
+        outcome = "blocked, and the run would fail" if PHASE_INPUTS[phase].is_needed else "skipped"
+        typer.echo(f"{phase} would be {outcome}: {why}")
     if found.seconds_min is not None:
         time = f"{length_of_time(found.seconds_min)} or more at the providers' pace"
         if found.seconds is not None:

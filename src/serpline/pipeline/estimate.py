@@ -187,7 +187,7 @@ def _skipped(asked: Collection[PhaseName], unset: Collection[str]) -> dict[Phase
         if phase not in asked:
             continue
         needed = [read for read in needed_by(phase) if read in found]
-        lack = lack_of(phase, available) or (f"{needed[0]} is skipped" if needed else None)
+        lack = lack_of(phase, available) or (f"{needed[0]} has no results" if needed else None)
         if lack is not None:
             found[phase] = lack
     return found

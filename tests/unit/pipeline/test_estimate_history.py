@@ -126,7 +126,7 @@ def test_phases_are_skipped_as_a_run_would_skip_them() -> None:
     found = _skipped(set(PhaseName), {"youtube", "llm"})
     assert set(found) == {VIDEOS, TUBE, ANALYSIS}
     assert "SERPLINE_YOUTUBE_API_KEY" in found[VIDEOS]
-    assert found[TUBE] == "youtube_enrichment is skipped"
+    assert found[TUBE] == "youtube_enrichment has no results"
     assert "relevance is unknown" in found[ANALYSIS]
     assert _skipped({TUBE}, {"youtube"}) == {}
     assert _skipped(set(PhaseName), {"pdl"}) == {}
