@@ -60,9 +60,8 @@ async def follow(
     """Show a run's progress, and what it waits for, until it ends; return the run.
 
     ``quiet`` shows nothing. ``check``, of a caller that keeps its own workers running, is awaited
-    at every poll and may raise. ``ctx``: of the
-    command whose interruption leaves the run going on; then this and the next commands are told.
-    Raises ``UserError`` if the run disappears.
+    at every poll and may raise. ``ctx``: of the command whose interruption leaves the run going on;
+    then this and the next commands are told. Raises ``UserError`` if the run disappears.
     """
     display = _display(quiet)
     try:
@@ -102,10 +101,10 @@ async def _follow(
                     waits = [w for w in waiting.waits if w.cause is not WaitCause.NO_WORKER]
                     waiting = replace(waiting, waits=waits)
                 display.wait(waiting, now)
-                found = await events.of_run(conn, run_id, last_id=last_event)
-                last_event = found[-1]["id"] if found else last_event
-                for event in filter(is_action, found):
-                    display.tell(f"{minute(event['occurred_at'])} UTC: {words(event)}")
+                while found := await events.of_run(conn, run_id, last_id=last_event):
+                    last_event = found[-1]["id"]
+                    for event in filter(is_action, found):
+                        display.tell(f"{minute(event['occurred_at'])} UTC: {words(event)}")
         if run.status in ENDED_RUNS:
             return run
         if check is not None:

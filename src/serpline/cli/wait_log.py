@@ -32,4 +32,7 @@ async def log_waits(opened: "Services") -> NoReturn:
                         log.info(line, action="run.waits", run=str(run_id))
         except (DatabaseUnavailable, TransactionConflict) as error:
             log.debug("waits.unread", action="waits.unread", error=str(error))
+        except Exception:
+            # The log of waits ends nothing else, and goes on itself.
+            log.exception("waits.unread", action="waits.unread")
         await opened.clock.sleep(LOOK_SECONDS)

@@ -1,7 +1,9 @@
 """The providers that a project may set up, and what to say of one that is not."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 
 class Provider(NamedTuple):
@@ -23,6 +25,28 @@ SET_UP: Mapping[str, Provider] = {
     "llm": Provider("language model", "no language model (SERPLINE_LLM_API_KEY)"),
 }
 """By the name that settings, limits and the ledger use. Web pages need no set-up."""
+
+QUOTA_ZONES: Final = dict.fromkeys(("youtube", "youtube_search"), "America/Los_Angeles")
+"""The time zone of a provider's quota day; UTC if not listed."""
+
+
+def period_ends_at(provider: str, scope: str) -> datetime | None:
+    """Return when the period of a budget ends; None if ``scope`` is of no period.
+
+    ``scope``: ``day:2026-11-30`` or ``month:2026-11``, in the provider's zone.
+    """
+    kind, _, named = scope.partition(":")
+    try:
+        if kind == "day":
+            after = date.fromisoformat(named) + timedelta(days=1)
+        elif kind == "month":
+            after = (date.fromisoformat(f"{named}-01") + timedelta(days=31)).replace(day=1)
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    zone = ZoneInfo(QUOTA_ZONES.get(provider, "UTC"))
+    return datetime.combine(after, time.min, zone).astimezone(UTC)
 
 
 def names_of(providers: Sequence[str]) -> str:

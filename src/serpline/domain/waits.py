@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from serpline.domain.phases import LaneKey, lanes_after
+from serpline.domain.providers import period_ends_at
 from serpline.domain.states import BreakerState, LaneStatus, RunStatus
 
 
@@ -140,13 +141,15 @@ class RunFacts:
 class Wait:
     """One cause. ``steps`` wait for it themselves; ``later`` steps need those, and so wait too.
 
-    ``since`` and ``until`` are None if unknown. ``items``: of ``steps``.
+    ``since`` and ``until`` are None if unknown. ``next_at``: when the provider is asked again, if
+    only it knows when the wait ends. ``items``: of ``steps``.
     """
 
     cause: WaitCause
     subject: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    next_at: datetime | None = None
     steps: Sequence[LaneKey] = ()
     later: Sequence[LaneKey] = ()
     items: int = 0
@@ -184,6 +187,8 @@ def waits_of(facts: RunFacts) -> Waiting:
     working: list[ChunkGroup] = []
     queued: list[ChunkGroup] = []
     for group in facts.groups:
+        if facts.lanes[group.lane] is not LaneStatus.RUNNING:
+            continue  # retried items of a step that cannot start yet; nobody takes them
         if group.reason is not None and _still_waits(group, group.reason, facts):
             waiting.setdefault(group.reason, []).append(group)
         else:
@@ -227,18 +232,28 @@ def _wait(reason: WaitReason, groups: Sequence[ChunkGroup], facts: RunFacts) -> 
     batches = [batch for batch in facts.batches if batch.lane in steps]
     is_queue = cause is WaitCause.PROVIDER_QUEUE
     breaker = facts.breakers.get(subject) if cause is WaitCause.BREAKER else None
-    until = min((g.next_check_at for g in groups if g.next_check_at), default=None)
-    if cause is WaitCause.BREAKER:
-        until = breaker.open_until if breaker else None
-    elif cause in (WaitCause.QUOTA, WaitCause.RATE):
-        until = facts.pauses.get(subject, until)
-    elif cause not in (WaitCause.BUDGET, WaitCause.RETRY, WaitCause.INCIDENT):
-        until = None
+    next_at = min((g.next_check_at for g in groups if g.next_check_at), default=None)
+    until: datetime | None = None
+    match cause:
+        case WaitCause.BREAKER:
+            until = breaker.open_until if breaker else None
+        case WaitCause.BUDGET:
+            # The chunks look earlier, in case the limit was raised.
+            provider, _, scope = subject.partition(" ")
+            until = period_ends_at(provider, scope)
+        case WaitCause.QUOTA:
+            until = facts.pauses.get(subject)
+        case WaitCause.RATE:
+            until = facts.pauses.get(subject, next_at)
+        case WaitCause.RETRY:
+            until = next_at
+    is_open = until is None and cause in (WaitCause.QUOTA, WaitCause.INCIDENT)
     return Wait(
         cause,
         subject,
         since=min((b.since for b in batches if b.since), default=None) if is_queue else None,
         until=until,
+        next_at=next_at if is_open else None,
         steps=[key for key in facts.lanes if key in steps],
         later=[
             key

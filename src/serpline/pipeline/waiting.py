@@ -51,6 +51,7 @@ def document(waiting: Waiting, now: datetime) -> dict[str, Any]:
                 "subject": wait.subject or None,
                 "since": wait.since,
                 "until": wait.until,
+                "next_at": wait.next_at,
                 "items": wait.items,
                 "steps": [str(key) for key in wait.steps],
                 "later_steps": [str(key) for key in wait.later],
@@ -128,11 +129,12 @@ def _breaker(wait: Wait, now: datetime) -> str:
 
 
 def _quota(wait: Wait, now: datetime) -> str:
-    return f"waiting for {wait.subject}, its quota is used up{_until(wait.until, now)}"
+    ends = _until(wait.until, now) or _again(wait.next_at, now)
+    return f"waiting for {wait.subject}, its quota is used up{ends}"
 
 
 def _incident(wait: Wait, now: datetime) -> str:
-    return f"waiting for {wait.subject}, which reports an incident{_until(wait.until, now)}"
+    return f"waiting for {wait.subject}, which reports an incident{_again(wait.next_at, now)}"
 
 
 def _provider_queue(wait: Wait, now: datetime) -> str:
@@ -202,6 +204,10 @@ def named_steps(steps: Sequence[LaneKey | str]) -> str:
 
 def _until(at: datetime | None, now: datetime) -> str:
     return f" until {_time(at, now)}" if at is not None and at > now else ""
+
+
+def _again(at: datetime | None, now: datetime) -> str:
+    return f" (asked again at {_time(at, now)})" if at is not None and at > now else ""
 
 
 def _since(at: datetime | None, now: datetime) -> str:

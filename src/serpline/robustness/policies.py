@@ -10,6 +10,7 @@ from serpline.core.settings import Settings
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 from serpline.domain.names import PROVIDERS, suggestion
+from serpline.domain.providers import QUOTA_ZONES
 
 # Calls a second of an ordinary paid account (documented limits, or less).
 DEFAULT_RATES: Mapping[str, float] = {
@@ -34,8 +35,6 @@ DEFAULT_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
 # Since June 2026 YouTube counts searches separately (developers.google.com/youtube/v3, "Quota
 # costs").
 DEFAULT_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
-# The zone of a provider's quota day; UTC if not listed.
-_ZONES = dict.fromkeys(("youtube", "youtube_search"), "America/Los_Angeles")
 _BREAKERS = {
     "scaleserp": "scale_serp_api",
     "dataforseo": "dataforseo_api",
@@ -147,7 +146,7 @@ def policies(settings: Settings) -> list[ProviderPolicy]:
             concurrency=concurrency.get(provider),
             credits_per_day=per_day.get(provider),
             credits_per_month=settings.credits_per_month.get(provider),
-            zone=_ZONES.get(provider, "UTC"),
+            zone=QUOTA_ZONES.get(provider, "UTC"),
         )
         for provider, default_rate in DEFAULT_RATES.items()
     ]

@@ -71,6 +71,22 @@ async def test_a_failed_attempt_is_named_until_it_is_due(harness: Harness) -> No
     assert await said(harness, run_id) == ["working on 1 item of keyword_metrics/all"]
 
 
+async def test_a_limit_is_named_with_its_credits(harness: Harness) -> None:
+    """Those of the day that is used up."""
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.plan(run_id)
+    await harness.query(
+        "UPDATE chunks SET wait_cause = 'budget', wait_subject = 'pdl day:2026-11-30',"
+        " next_check_at = now() + interval '15 min'"
+    )
+    await harness.query(
+        "INSERT INTO provider_budgets (provider, scope, limit_credits, spent)"
+        " VALUES ('pdl', 'day:2026-11-30', 10, 9.5), ('pdl', 'month:2026-11', 90, 70)"
+    )
+    (waits,) = await said(harness, run_id)
+    assert "the limit of pdl for 2026-11-30 is used up (9.5 of 10 credits)" in waits
+
+
 async def test_a_batch_is_named_with_its_place(harness: Harness) -> None:
     """The batch of the second of two chunks is the second of two."""
     run_id = await harness.start({SERP: ["SNOOZE-1", "SNOOZE-2"]}, lanes=[SERP])

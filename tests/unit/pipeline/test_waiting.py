@@ -101,10 +101,21 @@ CASES: dict[str, tuple[RunFacts, str]] = {
         "waiting for a, isolated by hand; 'serpline breakers reset' closes it" + LATER.format(6),
     ),
     "budget": (
-        facts(replace(chunks(SERP, WaitCause.BUDGET, DAY), next_check_at=TOMORROW), budgets=BUDGET),
+        facts(chunks(SERP, WaitCause.BUDGET, DAY), budgets=BUDGET),
         "waiting for credits: the limit of scaleserp for 2026-11-30 is used up"
         " (1,499.5 of 1,500 credits) until 2026-12-01 00:00 UTC; raise SERPLINE_CREDITS_PER_DAY and"
         " restart the workers to go on now" + LATER.format(6),
+    ),
+    "budget of another zone": (
+        facts(chunks(SERP, WaitCause.BUDGET, "youtube day:2026-11-30")),
+        "waiting for credits: the limit of youtube for 2026-11-30 is used up until 2026-12-01 08:00"
+        " UTC; raise SERPLINE_CREDITS_PER_DAY and restart the workers to go on now"
+        + LATER.format(6),
+    ),
+    "budget of a month": (
+        facts(chunks(SERP, WaitCause.BUDGET, "pdl month:2026-12")),
+        "waiting for credits: the limit of pdl for 2026-12 is used up until 2027-01-01 00:00 UTC;"
+        " raise SERPLINE_CREDITS_PER_MONTH and restart the workers to go on now" + LATER.format(6),
     ),
     "budget too small": (
         facts(chunks(SERP, WaitCause.BUDGET_TOO_SMALL, DAY), budgets=BUDGET),
@@ -116,9 +127,14 @@ CASES: dict[str, tuple[RunFacts, str]] = {
         facts(chunks(SERP, WaitCause.QUOTA, "youtube"), pauses={"youtube": TOMORROW}),
         "waiting for youtube, its quota is used up until 2026-12-01 00:00 UTC" + LATER.format(6),
     ),
+    "no credits": (
+        facts(chunks(SERP, WaitCause.QUOTA, "scaleserp")),
+        "waiting for scaleserp, its quota is used up (asked again at 21:06 UTC)" + LATER.format(6),
+    ),
     "incident": (
         facts(chunks(SERP, WaitCause.INCIDENT, "scaleserp")),
-        "waiting for scaleserp, which reports an incident until 21:06 UTC" + LATER.format(6),
+        "waiting for scaleserp, which reports an incident (asked again at 21:06 UTC)"
+        + LATER.format(6),
     ),
     "one batch": (
         facts(chunks(SERP, QUEUE, "scaleserp"), batches=BATCHES[:1]),
@@ -209,6 +225,13 @@ def test_an_ended_run_waits_for_nothing() -> None:
     assert said(ended) == []
 
 
+def test_items_of_a_step_that_has_not_started_are_no_work() -> None:
+    """After a retry they are there before the step starts. Nobody takes them."""
+    retried = facts(chunks(METRICS, owned=True, items=2), chunks(SERP, due=True), others=3)
+    lanes = {**retried.lanes, SERP: LaneStatus.PENDING}
+    assert said(replace(retried, lanes=lanes)) == ["working on 2 items of keyword_metrics/all"]
+
+
 def test_equal_causes_are_one() -> None:
     """Chunks of several steps that wait for one breaker are one cause, beside the work."""
     both = facts(
@@ -231,6 +254,7 @@ def test_equal_causes_are_one() -> None:
         "subject": "dataforseo_api",
         "since": None,
         "until": SOON,
+        "next_at": None,
         "items": 80,
         "steps": ["serp_collection/organic", "serp_collection/news"],
         "later_steps": None,

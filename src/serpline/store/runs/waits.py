@@ -29,7 +29,7 @@ _RUN = text(
     """
     SELECT r.status, r.paused_at, now() AS now, w.workers, w.silent_since,
         (SELECT count(*) FROM chunks WHERE status = 'owned' AND run_id <> r.id) AS others,
-        (SELECT detail ->> 'by' FROM pipeline_events WHERE run_id = r.id
+        (SELECT detail ->> 'by' FROM pipeline_events WHERE run_id = r.id AND r.status = 'paused'
             AND event_type = 'run.pause' ORDER BY id DESC LIMIT 1) AS paused_by,
         (SELECT error_category FROM item_retries WHERE run_id = r.id
             ORDER BY id DESC LIMIT 1) AS last_error
@@ -53,15 +53,19 @@ _GROUPS = text(
 )
 _BATCHES = text(
     "SELECT c.lane_id, c.no + 1 AS number, b.started_at AS since, b.error_message AS error,"
-    " (SELECT count(*) FROM chunks a WHERE a.lane_id = c.lane_id) AS total"
-    " FROM chunks c JOIN provider_batches b ON b.chunk_id = c.id"
+    " l.total FROM chunks c JOIN provider_batches b ON b.chunk_id = c.id"
+    # Counted once a lane: a count for each batch would grow with the square of their number.
+    " JOIN (SELECT lane_id, count(*) AS total FROM chunks WHERE run_id = :run GROUP BY lane_id) l"
+    " ON l.lane_id = c.lane_id"
     " WHERE c.run_id = :run AND c.status <> 'done' AND c.wait_cause = 'provider_queue'"
     " AND b.status NOT IN ('ingested', 'lost') ORDER BY c.lane_id, c.no"
 )
 _BREAKERS = text("SELECT name, state, open_until FROM circuit_breakers WHERE name = ANY(:names)")
 _BUDGETS = text(
-    "SELECT provider, scope, limit_credits, spent FROM provider_budgets"
-    " WHERE provider || ' ' || scope = ANY(:names)"
+    # By the key: every run has rows of its own in this table.
+    "SELECT b.provider, b.scope, b.limit_credits, b.spent FROM unnest(CAST(:names AS text[]))"
+    " AS n(name) JOIN provider_budgets b ON b.provider = split_part(n.name, ' ', 1)"
+    " AND b.scope = split_part(n.name, ' ', 2)"
 )
 _PAUSES = text(
     "SELECT provider, paused_until FROM provider_rates"
@@ -71,7 +75,7 @@ _PHASES = list(PhaseName)
 
 
 async def read(conn: Connection, run_id: UUID) -> RunFacts | None:
-    """Return the facts of a run; None if it is unknown. Costs the same for a run of any size."""
+    """Return the facts of a run; None if it is unknown. The cost grows with its chunks alone."""
     run = (
         (await conn.execute(_RUN, {"run": run_id, "silent": HEARTBEAT_SECONDS_MAX}))
         .mappings()
