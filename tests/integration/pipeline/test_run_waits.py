@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from harness.inline import METRICS, NEWS, Harness, TravelClock, open_harness
 from harness.scripted import BREAKER
+from harness.waiting import until
 from structlog.testing import capture_logs
 
 from serpline.cli.wait_log import log_waits
@@ -19,6 +20,7 @@ from serpline.pipeline.waiting import lines, read_waiting
 from serpline.robustness.breakers import CircuitBreakerManager
 from serpline.store.database import Database
 from serpline.store.runs import workers
+from serpline.store.runs.workers import IS_ALIVE
 
 SERP = LaneKey(PhaseName.SERP_COLLECTION, NEWS)
 
@@ -124,6 +126,23 @@ async def test_busy_missing_and_paused_workers_are_named(harness: Harness) -> No
     )
     (waits,) = await said(harness, run_id)
     assert waits.startswith("no worker is running since ")
+
+
+async def test_a_worker_with_rare_heartbeats_is_running(db: Database) -> None:
+    """Its session holds its lock, however old its last heartbeat is."""
+    async with open_harness(db, heartbeat_seconds=60.0, dead_after_seconds=180.0) as harness:
+        run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+
+        async def has_lock() -> bool:
+            return bool(await harness.one(f"SELECT count(*) FROM workers w WHERE {IS_ALIVE}"))
+
+        await harness.query("UPDATE workers SET heartbeat_at = now() - interval '1 min'")
+        await until(has_lock, "the worker's lock")
+        await harness.query("UPDATE workers SET heartbeat_at = now() - interval '1 min'")
+        assert await said(harness, run_id) == []
+        await harness.query("UPDATE workers SET ended_at = now()")
+        (waits,) = await said(harness, run_id)
+        assert waits.startswith("no worker is running since ")
 
 
 async def test_up_logs_a_cause_once(harness: Harness) -> None:

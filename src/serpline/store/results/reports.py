@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from serpline.store.database import Connection
 from serpline.store.hash_joins import execute_hash_joined
+from serpline.store.runs import workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,9 @@ async def runs_starting_with(conn: Connection, prefix: str, limit: int = 2) -> l
     return [row.id for row in rows]
 
 
-async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -> int:
-    """Count workers with a heartbeat in the last ``heartbeat_seconds_max``."""
-    rows = await conn.execute(
-        text(
-            "SELECT count(*) FROM workers WHERE ended_at IS NULL"
-            " AND heartbeat_at > now() - make_interval(secs => :s)"
-        ),
-        {"s": heartbeat_seconds_max},
-    )
+async def workers_alive(conn: Connection) -> int:
+    """Count the workers that are running."""
+    rows = await conn.execute(text(f"SELECT count(*) FROM workers w WHERE {workers.IS_ALIVE}"))
     return int(rows.scalar_one())
 
 

@@ -21,12 +21,10 @@ from serpline.domain.waits import (
     WaitReason,
 )
 from serpline.store.database import Connection
-
-# A worker beats every 5 s. One that was silent for this long counts as gone.
-HEARTBEAT_SECONDS_MAX = 20.0
+from serpline.store.runs import workers
 
 _RUN = text(
-    """
+    f"""
     SELECT r.status, r.paused_at, now() AS now, w.workers, w.silent_since,
         (SELECT count(*) FROM chunks WHERE status = 'owned' AND run_id <> r.id) AS others,
         (SELECT detail ->> 'by' FROM pipeline_events WHERE run_id = r.id AND r.status = 'paused'
@@ -34,9 +32,8 @@ _RUN = text(
         (SELECT error_category FROM item_retries WHERE run_id = r.id
             ORDER BY id DESC LIMIT 1) AS last_error
     FROM pipeline_executions r, (
-        SELECT count(*) FILTER (WHERE ended_at IS NULL
-                AND heartbeat_at > now() - make_interval(secs => :silent)) AS workers,
-            max(coalesce(ended_at, heartbeat_at)) AS silent_since FROM workers
+        SELECT count(*) FILTER (WHERE {workers.IS_ALIVE}) AS workers,
+            max(coalesce(ended_at, heartbeat_at)) AS silent_since FROM workers w
     ) AS w WHERE r.id = :run AND r.expired_at IS NULL
     """
 )
@@ -76,11 +73,7 @@ _PHASES = list(PhaseName)
 
 async def read(conn: Connection, run_id: UUID) -> RunFacts | None:
     """Return the facts of a run; None if it is unknown. The cost grows with its chunks alone."""
-    run = (
-        (await conn.execute(_RUN, {"run": run_id, "silent": HEARTBEAT_SECONDS_MAX}))
-        .mappings()
-        .first()
-    )
+    run = (await conn.execute(_RUN, {"run": run_id})).mappings().first()
     if run is None:
         return None
     rows = list(await conn.execute(_LANES, {"run": run_id}))

@@ -5,6 +5,7 @@ Both must be gone before its chunks are taken over. All times are the database's
 """
 
 from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,6 +15,15 @@ from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import IDLE_LIMIT, Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
+
+IS_ALIVE: Final = (
+    "w.ended_at IS NULL AND (w.heartbeat_at > now() - interval '20 s' OR EXISTS (SELECT"
+    " FROM pg_locks k WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 2"
+    f" AND k.classid = {_LOCK_CLASS} AND CAST(k.objid AS bigint) = w.id % 2147483648"
+    " AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())))"
+)
+"""The condition for a running worker ``w``. Settings may make its heartbeats rarer than 20 s."""
+
 # Every session of a ``Database`` has its unique name. Our own sessions are not ended, because one
 # process may have several workers. Nor are those of a role that we may not end.
 _END_SESSIONS = text(
