@@ -12,6 +12,7 @@ import pytest
 from harness.commands import run_command
 from sqlalchemy import text
 
+from serpline.store import keyword_sets
 from serpline.store.database import Database
 
 FILES = Path(__file__).parents[1] / "data" / "keywords"
@@ -196,6 +197,16 @@ def test_landscapes_are_made_shown_and_removed(commands: Commands, tmp_path: Pat
     assert commands.read("landscapes", "list")[0]["schedules"] == ["daily"]
     used = commands.refused("landscapes", "remove", "coffee", "--yes")
     assert used.startswith("landscape 'coffee' is used by 'daily': change or delete")
+
+    async def is_removed() -> bool:
+        database = await Database.connect(commands.settings["SERPLINE_DATABASE_URL"])
+        async with database.transaction() as conn:
+            found = await keyword_sets.remove_landscape(conn, "coffee")
+        await database.close()
+        return found
+
+    # As if the schedule had come while a person was asked.
+    assert not asyncio.run(is_removed())
     commands.text("schedule", "delete", "daily")
     assert commands.read("landscapes", "remove", "coffee", "--yes")["is_removed"]
     assert commands.read("landscapes", "list") == []

@@ -18,8 +18,9 @@ from serpline.cli.tables import show_table
 from serpline.core.escaping import terminal_text
 from serpline.core.new_file import NewFile
 from serpline.domain.errors import UserError
+from serpline.imports.layout import Layout, listed
 from serpline.imports.reading import KeywordReport, LineProblem
-from serpline.imports.tables import SIZE_BYTES_MAX, Layout
+from serpline.imports.tables import SIZE_BYTES_MAX
 
 EXAMPLES_MAX = 5
 _MEMORY_BYTES_MAX = 8_000_000
@@ -48,12 +49,16 @@ def opened_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file, or stdin (``-``), so that it can be rewound. Errors name the file."""
     try:
         with ExitStack() as stack:
+            source: BinaryIO = sys.stdin.buffer
             if path != STDIN:
-                yield stack.enter_context(path.open("rb"))
-                return
+                source = stack.enter_context(path.open("rb"))
+                if source.seekable():
+                    yield source
+                    return
+            # Of stdin, and of a pipe such as <(command).
             spooled = stack.enter_context(SpooledTemporaryFile(_MEMORY_BYTES_MAX))
             size = 0
-            while block := sys.stdin.buffer.read(1_000_000):
+            while block := source.read(1_000_000):
                 size += len(block)
                 if size > SIZE_BYTES_MAX:
                     raise UserError(f"more than {SIZE_BYTES_MAX} bytes; split it")
@@ -147,6 +152,11 @@ def show_imported(done: Imported, path: Path, *, is_dry: bool, refused: Path | N
         names = ", ".join(map(repr, done.layout.ignored[:10]))
         more = len(done.layout.ignored) - 10
         print_message(f"columns ignored: {names}" + (f" and {more} more" if more > 0 else ""))
+    if done.layout.others:
+        print_message(
+            f"{done.layout.part!r} is the first with keywords; not read:"
+            f" {listed(done.layout.others)} (--sheet chooses)"
+        )
     if done.layout.encoding_guessed and not is_dry:
         example = f", such as {done.examples[0]!r}" if done.examples else ""
         print_message(
@@ -188,7 +198,7 @@ def _understood(done: Imported, path: Path) -> Iterator[list[str]]:
         yield ["header", "none: every line is a keyword"]
     yield ["lines", str(report.line_count)]
     if report.summary_line_count:
-        yield ["summary lines skipped", str(report.summary_line_count)]
+        yield ["totals and repeated headers skipped", str(report.summary_line_count)]
     yield ["lines refused", str(report.problem_count)]
     yield ["duplicates in the file", str(report.duplicate_count)]
     yield ["such as", "; ".join(done.examples) or "none"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serpline.cli.common import print_message, require_utf8, split_list
+from serpline.cli.common import print_message, require_utf8, shown_path, split_list
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,4 +124,6 @@ def _pairs_of(file: Path, known: "dict[str, Market]") -> tuple[tuple[str, str], 
         pairs = tuple(dict.fromkeys((row.key, row.market) for row in keywords.rows(report)))
         if report.problem_count:
             raise UserError(report.summary())
+        for note in keywords.layout.notes:
+            print_message(f"{shown_path(file)}: {note}")
         return pairs

@@ -106,7 +106,6 @@ def tag_(
     given = _tags(tags)
 
     async def work() -> dict[str, int]:
-        from serpline.domain.keywords import TAGS_MAX
         from serpline.store import keyword_sets
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
@@ -114,12 +113,8 @@ def tag_(
             require_filter(wanted, is_all=is_all)
             counts = await keyword_sets.count(conn, wanted)
             changed = await keyword_sets.tag(conn, wanted, given)
-            if over := await keyword_sets.overtagged(conn):
-                # Raised inside the transaction, which rolls back.
-                raise UserError(
-                    f"keyword {over['keyword']!r} in {over['market']} would have {over['tags']}"
-                    f" tags, over {TAGS_MAX}"
-                )
+            # Raises inside the transaction, which rolls back.
+            await keyword_sets.require_few_tags(conn, wanted)
             return {**counts, "changed": changed}
 
     done = run(work())

@@ -157,13 +157,14 @@ async def import_file(
     if landscape is not None:
         landscape = read_value(NAME, "--landscape", landscape)
     report = KeywordReport(refuse=refused.write if refused else None)
-    with opened_file(path) as stream:
+    async with opened.database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        known = await projects.markets(conn)
+    # Opening reads the whole file, which may take longer than a transaction may be idle.
+    with opened_file(path) as stream, open_keywords(stream, options, known) as file:
+        done = Imported(file.layout, report)
         async with opened.database.transaction() as conn:
-            await projects.ensure_builtin_markets(conn)
-            known = await projects.markets(conn)
-            with open_keywords(stream, options, known) as file:
-                done = Imported(file.layout, report)
-                await _import_rows(conn, file, done, landscape, is_dry=is_dry)
+            await _import_rows(conn, file, done, landscape, is_dry=is_dry)
             if report.problem_count and not skip_bad_lines and not is_dry:
                 # Raised inside the transaction, which rolls back.
                 raise UserError(report.summary())

@@ -161,7 +161,8 @@ def remove(
                 confirm(question, is_agreed=yes)
             async with opened.database.transaction() as conn:
                 if wanted.is_empty:
-                    await keyword_sets.remove_landscape(conn, name)
+                    if not await keyword_sets.remove_landscape(conn, name):
+                        raise UserError(f"landscape {name!r} is in use by now: nothing was removed")
                     return {"name": name, "keywords": found["keywords"], "is_removed": True}
                 removed = await keyword_sets.remove_from_landscape(conn, name, within)
                 return {"name": name, "keywords": removed, "is_removed": False}

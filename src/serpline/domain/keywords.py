@@ -22,8 +22,12 @@ TAG_CHARACTERS_MAX = 64
 SHOWN_CHARACTERS_MAX = 60
 
 _TAG_SEPARATORS = re.compile("[,;|]")
-# What a spreadsheet leaves of a keyword that it took for a formula, and of bytes that it lost.
-_SHEET_ERRORS = {"#NAME?", "#REF!", "#VALUE!", "#N/A", "#DIV/0!", "#NUM!", "#NULL!"}
+# What a spreadsheet leaves of a keyword that it took for a formula, in its language: #NAME?,
+# #WERT!, #¡REF!, #N/A.
+_SHEET_ERROR = re.compile(r"#[¡¿]?[A-ZÀ-ÖØ-Ý/0]{2,}[!?]|#N/A|#N/D|#NV")
+# How Excel writes 1e5 and numbers of more than 11 digits into a CSV file.
+_SHEET_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+")
+# What a decoder leaves of bytes that it lost.
 _REPLACEMENT = "\ufffd"
 
 
@@ -67,8 +71,10 @@ def keyword_problem(raw: str) -> str | None:
     if _REPLACEMENT in raw:
         return f"unreadable character in keyword {shown(raw)}: is the encoding right?"
     normal = normal_keyword(raw)
-    if normal in _SHEET_ERRORS:
+    if _SHEET_ERROR.fullmatch(normal):
         return f"spreadsheet error {shown(normal)} instead of a keyword"
+    if _SHEET_NUMBER.fullmatch(normal):
+        return f"a spreadsheet's number {shown(normal)} instead of a keyword"
     # A keyword of zero-width characters alone is invisible.
     seen = searched(normal)
     if all(unicodedata.category(character) in ("Cf", "Mn") for character in seen):

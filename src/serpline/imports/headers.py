@@ -2,7 +2,7 @@
 
 Names are those of Google Keyword Planner, Search Console, Google Ads, Ahrefs, Semrush, Moz, Bing
 Webmaster Tools and of people, in the languages of their interfaces (``tests/data/keywords``
-cites them). Names are compared without case, accents and punctuation.
+cites the layouts). Names are compared without case, accents and punctuation.
 """
 
 import re

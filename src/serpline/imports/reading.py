@@ -28,18 +28,16 @@ from serpline.domain.keywords import (
     union_tags,
 )
 from serpline.domain.markets import Market
+from serpline.domain.text import visible
 from serpline.imports.delimited import BrokenLine
+from serpline.imports.google_ads import is_total, without_notation, without_sign
 from serpline.imports.headers import USUAL_COLUMNS, ColumnNames
-from serpline.imports.tables import ROWS_MAX, SIZE_BYTES_MAX, Layout, Table, open_table
-from serpline.imports.workbooks import SheetDate
+from serpline.imports.layout import Layout, Table
+from serpline.imports.tables import ROWS_MAX, SIZE_BYTES_MAX, open_table
+from serpline.imports.workbooks import sheet_problem
 
 PROBLEMS_SHOWN_MAX = 10
 COLUMNS_SHOWN_MAX = 5
-# Google Ads ends a report with lines such as "Total: Search terms".
-_TOTALS = ("total:", "total :", "gesamt:", "totale:", "razem:", "合計:", "合计:")
-_NOTATION = '[]"+'
-# Google Ads' sign of an empty cell.
-_EMPTY = "--"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +59,10 @@ class LineProblem:
 class KeywordReport:
     """Counts and problems of a file, filled while its rows are read.
 
-    ``line_count``: records below the header, summary lines included. ``row_count``: pairs of
-    keyword and market, each once. ``problems`` has the first ten refused lines,
-    ``problem_count`` counts all, and ``refuse`` gets each.
+    ``line_count``: records below the header, summary lines included. These are totals, and headers
+    that are repeated in files put together. ``row_count``: pairs of keyword and market, each once.
+    ``problems`` has the first ten refused lines, ``problem_count`` counts all, and ``refuse`` gets
+    each.
     """
 
     line_count: int = 0
@@ -173,16 +172,12 @@ class KeywordFile:
         market = given[header.market] if header.market is not None else ""
         cell = given[header.tags] if header.tags is not None else ""
         refused = LineProblem(number, "", raw, market, cell)
-        if isinstance(raw, SheetDate):
-            return replace(
-                refused,
-                message=f"the keyword is a date or time ({shown(raw)}), which a spreadsheet makes"
-                " of keywords such as 7-11: enter it as text",
-            )
+        changed = sheet_problem(raw)
         if header.match_type is not None:
-            raw = _without_notation(raw)
-            cell = "" if cell.strip() == _EMPTY else cell
-        if problem := keyword_problem(raw):
+            raw, cell = without_notation(raw), without_sign(cell)
+            # Mended and imported again, the line has no match type any more.
+            refused = replace(refused, keyword=raw, tags=cell)
+        if problem := changed or keyword_problem(raw):
             return replace(refused, message=problem)
         codes = self._codes(market, normal_keyword(raw))
         if isinstance(codes, str):
@@ -206,9 +201,18 @@ class KeywordFile:
         )
 
     def _is_summary(self, fields: Sequence[str]) -> bool:
-        """Only reports of advertising have these lines; elsewhere "total: war" is a keyword."""
-        has_totals = self._table.header.match_type is not None
-        return has_totals and fields[0].strip().casefold().startswith(_TOTALS)
+        """Totals, which only reports of advertising have: elsewhere "total: war" is a keyword.
+
+        And the header again. In a list it may be a keyword.
+        """
+        header = self._table.header
+        if header.match_type is not None and is_total(fields[0]):
+            return True
+        return (
+            len(fields) == len(header.names) > 1
+            and fields[-1].strip() == header.names[-1]
+            and tuple(visible(field).strip() for field in fields) == header.names
+        )
 
     def _given(self, market: str) -> str:
         try:
@@ -285,9 +289,3 @@ def merge_duplicates(rows: Iterator[KeywordRow] | Sequence[KeywordRow]) -> list[
             tags = union_tags(first.tags, row.tags)
             merged[row.key, row.market] = replace(first, tags=tags)
     return list(merged.values())
-
-
-def _without_notation(keyword: str) -> str:
-    """Without the marks of match types: ``[exact]``, ``"phrase"``, ``+modified +broad``."""
-    words = keyword.strip().strip(_NOTATION).split()
-    return " ".join(word.lstrip("+") for word in words)

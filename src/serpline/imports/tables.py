@@ -2,9 +2,8 @@
 
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
@@ -13,7 +12,7 @@ from zipfile import BadZipFile, ZipFile
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import shown
 from serpline.imports.delimited import DELIMITERS, SEPARATOR_LINE, BrokenLine, Record, records
-from serpline.imports.encodings import Encoding, decoded_lines, find_encoding, named_encoding
+from serpline.imports.encodings import decoded_lines, find_encoding, named_encoding
 from serpline.imports.headers import (
     HEAD_LINES,
     ColumnNames,
@@ -21,6 +20,7 @@ from serpline.imports.headers import (
     find_header,
     missing_header,
 )
+from serpline.imports.layout import Table, beside, listed, table_of
 from serpline.imports.workbooks import open_workbook
 
 ROWS_MAX = 5_000_000
@@ -35,6 +35,8 @@ _FOREIGN_ARCHIVES = {
 }
 
 _TEXT_FILES = (".csv", ".tsv", ".txt")
+# What macOS adds to archives: attributes of the files, in binary form.
+_MAC_FOLDER = "__MACOSX/"
 _MEMORY_BYTES_MAX = 8_000_000
 _ARCHIVE_ERRORS = (
     BadZipFile,
@@ -56,36 +58,6 @@ _FOREIGN_STARTS = {
     b"%PDF": "a PDF, not a table",
     b"{\\rtf": "RTF, not a table: save it as CSV or plain text",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What was understood of a file, for people.
-
-    ``format``: CSV, list or XLSX. ``part``: the sheet, or the file in an archive. ``header_line``:
-    None for a list without one. ``lines_before``: lines above the header, such as a title.
-    """
-
-    format: str
-    part: str | None
-    encoding: str | None
-    encoding_guessed: bool
-    delimiter: str | None
-    header_line: int | None
-    lines_before: int
-    keyword: str | None
-    market: str | None
-    tags: str | None
-    ignored: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table's layout, its header, and its records below the header."""
-
-    layout: Layout
-    header: Header
-    records: Iterator[Record]
 
 
 @contextmanager
@@ -140,44 +112,17 @@ def _text_table(
     if found:
         width, chosen, header = max(found, key=lambda each: (each[0], each[1] is not None))
         below = islice(records(all_lines, chosen), header.position + 1, None)
-        return _table("CSV" if chosen else "list", part, used, chosen, header, below)
+        return table_of("CSV" if chosen else "list", part, used, chosen, header, below)
     if columns.keyword is not None or not _is_list(first):
         best = max(DELIMITERS, key=lambda each: sum(each in text for _, text in first))
         raise missing_header(list(records(iter(first), best)), columns)
-    return _table("list", part, used, None, None, records(all_lines, None))
+    return table_of("list", part, used, None, None, records(all_lines, None))
 
 
 def _is_list(first: list[tuple[int, str]]) -> bool:
     """Whether most lines have one field: some keywords contain commas."""
     several = [any(each in text for each in DELIMITERS) for _, text in first]
     return sum(several) * 2 < len(first) + (not several[0])
-
-
-def _table(
-    kind: str,
-    part: str | None,
-    used: Encoding | None,
-    delimiter: str | None,
-    header: Header | None,
-    below: Iterator[Record],
-) -> Table:
-    def name(index: int | None) -> str | None:
-        return None if header is None or index is None else header.names[index]
-
-    layout = Layout(
-        format=kind,
-        part=part,
-        encoding=used.name if used else None,
-        encoding_guessed=used.guessed if used else False,
-        delimiter=delimiter,
-        header_line=header.line if header else None,
-        lines_before=header.position if header else 0,
-        keyword=name(header.keyword if header else None),
-        market=name(header.market if header else None),
-        tags=name(header.tags if header else None),
-        ignored=header.ignored if header else (),
-    )
-    return Table(layout, header or Header(-1, 0, ("",), 0), below)
 
 
 def _open_archive(
@@ -216,20 +161,37 @@ def _sheet_table(
         raise UserError(
             "the workbook has no cells" if sheet is None else f"sheet {sheet!r} is empty"
         )
-    for name, head in heads.items():
-        if header := find_header(head, columns):
-            below = islice(workbook.records(name), header.position + 1, None)
-            return _table("XLSX", name, None, None, header, below)
+    headed = _with_header(heads, columns)
+    if headed:
+        (name, header), *others = headed.items()
+        below = islice(workbook.records(name), header.position + 1, None)
+        table = table_of("XLSX", name, None, None, header, below)
+        return beside(table, [other for other, _ in others])
     name, head = next(iter(heads.items()))
     if len(heads) > 1:
         raise UserError(
-            f"no sheet has a column of keywords: {_listed(list(heads))}; choose one with --sheet"
+            f"no sheet has a column of keywords: {listed(list(heads))}; choose one with --sheet"
         )
     if columns.keyword is not None or any(
         isinstance(row, BrokenLine) or len(row) > 1 for _, row in head
     ):
         raise missing_header(head, columns)
-    return _table("XLSX", name, None, None, None, workbook.records(name))
+    return table_of("XLSX", name, None, None, None, workbook.records(name))
+
+
+def _with_header(heads: Mapping[str, Sequence[Record]], columns: ColumnNames) -> dict[str, Header]:
+    """The sheets that have a column of keywords. Faults count in the first of them only."""
+    found: dict[str, Header] = {}
+    for name, head in heads.items():
+        try:
+            header = find_header(head, columns)
+        except UserError:
+            if not found:
+                raise
+            continue
+        if header is not None:
+            found[name] = header
+    return found
 
 
 def _archived_text(
@@ -241,7 +203,11 @@ def _archived_text(
     size_bytes_max: int,
 ) -> Table:
     """The file of an archive that has keywords: Search Console's has pages and countries too."""
-    parts = [each for each in archive.infolist() if each.filename.lower().endswith(_TEXT_FILES)]
+    parts = [
+        each
+        for each in archive.infolist()
+        if each.filename.lower().endswith(_TEXT_FILES) and not each.filename.startswith(_MAC_FOLDER)
+    ]
     if not parts or len(parts) > ARCHIVE_FILES_MAX:
         raise UserError(
             f"the archive has {len(parts)} text files ({', '.join(_TEXT_FILES)}), not 1 to"
@@ -253,15 +219,15 @@ def _archived_text(
         parts = [part for part in parts if part.filename == wanted]
     tables: list[Table] = []
     refused: list[UserError] = []
+    size = 0
     for part in parts:
         # The stack closes it, when the table has been read.
         unpacked = stack.enter_context(SpooledTemporaryFile(_MEMORY_BYTES_MAX))  # noqa: SIM115
         with archive.open(part) as content:
-            size = 0
             while block := content.read(1_000_000):
                 size += len(block)
                 if size > size_bytes_max:
-                    raise UserError(f"{part.filename!r} unpacks to over {size_bytes_max} bytes")
+                    raise UserError(f"the archive unpacks to over {size_bytes_max} bytes")
                 unpacked.write(block)
         unpacked.seek(0)
         try:
@@ -270,10 +236,10 @@ def _archived_text(
             refused.append(error)
     headed = [table for table in tables if table.layout.header_line is not None]
     if headed or len(tables) == len(parts) == 1:
-        return (headed or tables)[0]
+        return beside((headed or tables)[0], [each.layout.part or "" for each in headed[1:]])
     if len(parts) == 1:
         raise UserError(f"{parts[0].filename}: {refused[0]}")
-    raise UserError(f"no file has a column of keywords: {_listed(names)}; choose one with --sheet")
+    raise UserError(f"no file has a column of keywords: {listed(names)}; choose one with --sheet")
 
 
 def _named(sheet: str, names: list[str]) -> str:
@@ -282,8 +248,4 @@ def _named(sheet: str, names: list[str]) -> str:
         base = name.rpartition("/")[2].casefold()
         if wanted in (name.casefold(), base, base.rpartition(".")[0]):
             return name
-    raise UserError(f"--sheet {sheet!r}: there is {_listed(names)}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(shown(name) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    raise UserError(f"--sheet {sheet!r}: there is {listed(names)}")

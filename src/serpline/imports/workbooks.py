@@ -6,6 +6,7 @@ text longer than a cell can hold, or declare entities. Formulas are never comput
 value that was saved with it.
 """
 
+import codecs
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,11 +27,27 @@ PARTS_MAX = 1_000
 TEXT_BYTES_MAX = 1_000_000
 _BLOCK_BYTES = 500_000
 _FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY", b"<![CDATA[")
+# A part may have any name. XML in UTF-16 would hide from the checks; Excel writes UTF-8.
+_XML_STARTS = (b"<", b"\0<", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_XML_NAMES = (".xml", ".rels")
+# Pictures and old drawings, which are not read, have declarations.
+_DRAWINGS = (".svg", ".vml")
+# Excel keeps 15 digits of a number.
+_EXACT_BELOW = 10**15
 _OVERLAP_BYTES = 16
 
 
 class SheetDate(str):
     """A cell that is a date or time: often a keyword such as "7-11" that Excel changed."""
+
+    __slots__ = ()
+
+
+class SheetNumber(str):
+    """A number with decimals, or with more digits than Excel keeps (15).
+
+    As a keyword it was often another text: "50%" is stored as 0.5, "3.10" as 3.1.
+    """
 
     __slots__ = ()
 
@@ -93,14 +110,20 @@ def check_workbook(stream: BinaryIO, size_bytes_max: int) -> None:
         total = 0
         for part in parts:
             with archive.open(part) as content:
-                text, tail = 0, b""
+                text, tail, is_xml = 0, b"", part.filename.endswith(_XML_NAMES)
+                is_drawing = part.filename.endswith(_DRAWINGS)
                 while block := content.read(_BLOCK_BYTES):
                     total += len(block)
                     if total > size_bytes_max:
                         raise UserError(f"the workbook unpacks to over {size_bytes_max} bytes")
-                    if not part.filename.endswith((".xml", ".rels")):
+                    if not tail:
+                        is_xml |= _begins_as_xml(block)
+                    tail = tail or b" "
+                    if not is_xml:
                         continue
-                    if any(each in tail + block for each in _FORBIDDEN):
+                    if b"\0" in block:
+                        raise UserError(f"the workbook's part {shown(part.filename)} is not UTF-8")
+                    if not is_drawing and any(each in tail + block for each in _FORBIDDEN):
                         raise UserError("the workbook has declarations that Excel never writes")
                     text = (
                         text + len(block) if b"<" not in block else len(block) - block.rfind(b"<")
@@ -110,16 +133,37 @@ def check_workbook(stream: BinaryIO, size_bytes_max: int) -> None:
                     tail = block[-_OVERLAP_BYTES:]
 
 
+def sheet_problem(keyword: str) -> str | None:
+    """Why a cell is probably not the keyword that a person typed; None if it may be."""
+    if isinstance(keyword, SheetDate):
+        return (
+            f"the keyword is a date or time ({shown(keyword)}), which a spreadsheet makes of"
+            " keywords such as 7-11: enter it as text"
+        )
+    if isinstance(keyword, SheetNumber):
+        return (
+            f"the keyword is the number {keyword}, which a spreadsheet makes of keywords such as"
+            " 50%, 3.10 or a long number: enter it as text"
+        )
+    return None
+
+
+def _begins_as_xml(block: bytes) -> bool:
+    return block.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n").startswith(_XML_STARTS)
+
+
 def _text(value: Any) -> str:
     """A cell as a person sees it, except that dates and fractions keep their digits."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).upper()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_BELOW:
         return str(int(value))
     if isinstance(value, datetime | date | time | timedelta):
         return SheetDate(value)
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= _EXACT_BELOW):
+        return SheetNumber(value)
     return str(value)
 
 

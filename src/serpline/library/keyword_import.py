@@ -33,15 +33,17 @@ async def import_keywords(
         landscape = read_value(NAME, "landscape", landscape)
     is_file = isinstance(source, str | Path)
     report, new = KeywordReport(), Counter[str]()
-    with _opened(source, markets) as stream:
+    options = Options(markets=markets if is_file else ())
+    async with database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        known = await projects.markets(conn)
+    # Opening reads the whole file, which may take longer than a transaction may be idle.
+    with _opened(source, markets) as stream, open_keywords(stream, options, known) as file:
         async with database.transaction() as conn:
-            await projects.ensure_builtin_markets(conn)
-            known = await projects.markets(conn)
-            with open_keywords(stream, Options(markets=markets if is_file else ()), known) as file:
-                rows = file.rows(report)
-                while part := list(islice(rows, ROWS_PER_STATEMENT)):
-                    found = await projects.import_pairs(conn, merge_duplicates(part), landscape)
-                    new.update(found)
+            rows = file.rows(report)
+            while part := list(islice(rows, ROWS_PER_STATEMENT)):
+                found = await projects.import_pairs(conn, merge_duplicates(part), landscape)
+                new.update(found)
             if report.problem_count and not skip_bad_lines:
                 # Raised inside the transaction, which rolls back.
                 raise UserError(report.summary())
@@ -51,6 +53,7 @@ async def import_keywords(
         duplicates=report.duplicate_count,
         problem_count=report.problem_count,
         problems=tuple(map(str, report.problems)),
+        notes=file.layout.notes,
     )
 
 

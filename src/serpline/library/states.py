@@ -119,7 +119,8 @@ class Budget:
 class Imported:
     """What an import of keywords did. ``pairs`` of keyword and market; ``new``: were not there.
 
-    ``problems``: the first ten lines that were left out; ``problem_count`` counts all.
+    ``problems``: the first ten lines that were left out; ``problem_count`` counts all. ``notes``:
+    what to check, such as an encoding that is a guess, and sheets that were not read.
     """
 
     pairs: int
@@ -127,6 +128,7 @@ class Imported:
     duplicates: int
     problem_count: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from serpline.domain.keywords import TAGS_MAX
+from serpline.store import keyword_pairs
 from serpline.store.database import Connection
 
 
@@ -61,7 +61,7 @@ class KeywordFilter:
         return " AND ".join(["k.id = km.keyword_id", *conditions]), values
 
 
-_PAIRS = "keyword_markets km, keywords k"
+_PAIRS = keyword_pairs.PAIRS
 # The spellings of tags that are stored, of tags given in lower case.
 _SAME_TAGS = (
     "(SELECT DISTINCT t FROM keyword_markets, unnest(keyword_markets.tags) AS t"
@@ -105,6 +105,7 @@ async def list_pairs(conn: Connection, wanted: KeywordFilter, limit: int) -> lis
 
 async def remove(conn: Connection, wanted: KeywordFilter) -> int:
     """Remove pairs; returns how many. A keyword without a market leaves its landscapes."""
+    await keyword_pairs.lock_pairs(conn)
     clause, values = wanted.clause()
     removed = await conn.execute(
         text(f"DELETE FROM keyword_markets km USING keywords k WHERE {clause}"), values
@@ -131,17 +132,9 @@ async def tag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) ->
     return changed.rowcount
 
 
-async def overtagged(conn: Connection) -> dict[str, Any] | None:
-    """Return a pair with more tags than are allowed, or None."""
-    rows = await conn.execute(
-        text(
-            "SELECT k.keyword, km.market, cardinality(km.tags) AS tags FROM keyword_markets km"
-            " JOIN keywords k ON k.id = km.keyword_id WHERE cardinality(km.tags) > :most LIMIT 1"
-        ),
-        {"most": TAGS_MAX},
-    )
-    row = rows.mappings().first()
-    return None if row is None else dict(row)
+async def require_few_tags(conn: Connection, wanted: KeywordFilter) -> None:
+    """Raise ``UserError`` if one of the pairs has more tags than are allowed."""
+    await keyword_pairs.require_few_tags(conn, *wanted.clause())
 
 
 async def untag(conn: Connection, wanted: KeywordFilter, tags: tuple[str, ...]) -> int:
@@ -210,8 +203,12 @@ async def remove_from_landscape(conn: Connection, name: str, wanted: KeywordFilt
 
 
 async def remove_landscape(conn: Connection, name: str) -> bool:
-    """Remove a landscape, not its keywords; False if there is none."""
+    """Remove a landscape, not its keywords; False if there is none, or a schedule uses it."""
     removed = await conn.execute(
-        text("DELETE FROM landscapes WHERE name = :name RETURNING name"), {"name": name}
+        text(
+            "DELETE FROM landscapes l WHERE l.name = :name"
+            f" AND NOT EXISTS ({_SCHEDULES}) RETURNING l.name"
+        ),
+        {"name": name},
     )
     return removed.first() is not None

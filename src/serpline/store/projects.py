@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.errors import UserError
-from serpline.domain.keywords import KeywordRow
+from serpline.domain.keywords import TAGS_MAX, KeywordRow
 from serpline.domain.markets import Market, builtin_markets
 from serpline.domain.names import nearest
 from serpline.store.database import Connection
+from serpline.store.keyword_pairs import lock_pairs, require_few_tags
 from serpline.store.rows import insert_rows
 from serpline.store.tables import projects as tables
 
@@ -58,9 +59,11 @@ async def import_pairs(
 ) -> dict[str, int]:
     """Insert keyword × market pairs; returns how many are new, by market. Tags are added.
 
-    Rows must not repeat a pair. The first spelling stays. A keyword limit takes those
-    imported first.
+    Rows must not repeat a pair. The first spelling stays, of tags too. A keyword limit takes those
+    imported first. Imports wait for each other until their transactions end. Raises ``UserError``
+    if a pair would have too many tags.
     """
+    await lock_pairs(conn)
     given = {
         "keywords": [row.keyword for row in rows],
         "keys": [row.key for row in rows],
@@ -85,14 +88,26 @@ async def import_pairs(
             " FROM unnest(CAST(:keys AS text[]), CAST(:markets AS text[]), CAST(:tags AS text[]))"
             " AS u(k, market, tags) JOIN keywords k ON k.folded = u.k"
             " ON CONFLICT (keyword_id, market) DO UPDATE SET tags = (SELECT coalesce(array_agg("
-            "DISTINCT t ORDER BY t), '{}') FROM unnest(km.tags || excluded.tags) AS t)"
-            " RETURNING (xmax = 0) AS is_new, market"
+            "t ORDER BY t), '{}') FROM (SELECT DISTINCT ON (lower(u.t)) u.t FROM"
+            " unnest(km.tags || excluded.tags) WITH ORDINALITY AS u(t, no)"
+            " ORDER BY lower(u.t), u.no) AS first)"
+            " RETURNING (xmax = 0) AS is_new, market, cardinality(tags) > :most AS is_over"
         ),
-        {"keys": given["keys"], "markets": given["markets"], "tags": given["tags"]},
+        {
+            "keys": given["keys"],
+            "markets": given["markets"],
+            "tags": given["tags"],
+            "most": TAGS_MAX,
+        },
     )
+    found = made.all()
+    if any(row.is_over for row in found):
+        tagged = [row.key for row in rows if row.tags]
+        chosen = "k.id = km.keyword_id AND k.folded = ANY(CAST(:keys AS text[]))"
+        await require_few_tags(conn, chosen, {"keys": tagged})
     if landscape is not None:
         await _add_to_landscape(conn, landscape, given["keys"])
-    return dict(Counter(row.market for row in made if row.is_new))
+    return dict(Counter(row.market for row in found if row.is_new))
 
 
 async def known_pairs(conn: Connection, rows: Sequence[KeywordRow]) -> dict[str, int]:
@@ -128,6 +143,18 @@ async def count_pairs(conn: Connection, landscape: str | None, limit: int | None
     rows = await conn.execute(
         text(f"SELECT market, count(*) AS n FROM ({_PAIRS}) p GROUP BY market ORDER BY market"),
         {"landscape": landscape, "limit": limit},
+    )
+    return {row.market: row.n for row in rows}
+
+
+async def count_copied(conn: Connection, run_id: UUID) -> dict[str, int]:
+    """Count the keyword × market pairs of a run, by market."""
+    rows = await conn.execute(
+        text(
+            "SELECT market, count(*) AS n FROM run_keywords WHERE run_id = :run"
+            " GROUP BY market ORDER BY market"
+        ),
+        {"run": run_id},
     )
     return {row.market: row.n for row in rows}
 

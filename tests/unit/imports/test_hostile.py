@@ -39,10 +39,22 @@ def _with_part(name: str, content: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _archive(name: str, content: bytes) -> bytes:
+def _with_sheet_named(name: str, content: bytes) -> bytes:
+    """A workbook whose sheet is in a part with a name of no XML."""
     stream = BytesIO()
-    with ZipFile(stream, "w") as made:
-        made.writestr(name, content)
+    with ZipFile(BytesIO(_workbook(["keyword"]))) as source, ZipFile(stream, "w") as made:
+        for part in source.infolist():
+            own = source.read(part).replace(_SHEET.encode(), name.encode())
+            is_sheet = part.filename == _SHEET
+            made.writestr(name if is_sheet else part.filename, content if is_sheet else own)
+    return stream.getvalue()
+
+
+def _archive(*files: tuple[str, bytes]) -> bytes:
+    stream = BytesIO()
+    with ZipFile(stream, "w", ZIP_DEFLATED) as made:
+        for name, content in files:
+            made.writestr(name, content)
     return stream.getvalue()
 
 
@@ -71,14 +83,18 @@ def _told(data: bytes, options: Options) -> str:
     [
         (_with_part(_SHEET, _START + _cell("A1", "x" * (2 * TEXT_BYTES_MAX)) + _END), "a cell of"),
         (_with_part(_SHEET, b'<!DOCTYPE a [<!ENTITY b "c">]>' + _START + _END), "declarations"),
+        (_with_part(_SHEET, (_START + _END).decode().encode("utf-16")), "sheet1.xml' is not UTF-8"),
+        (_with_part(_SHEET, (_START + _END).decode().encode("utf-16-be")), "is not UTF-8"),
+        (_with_sheet_named("xl/sheet1.png", b"<!DOCTYPE a>" + _START + _END), "declarations"),
+        (_with_sheet_named("xl/a", _cell("A1", "x" * (2 * TEXT_BYTES_MAX))), "a cell of"),
         (_with_part(_SHEET, _START + b"<row"), "the workbook cannot be read (ParseError"),
         (_with_part("xl/workbook.xml", b"<workbook/>"), "the workbook has no cells"),
         (_with_part("xl/workbook.xml", b"workbook"), "the workbook cannot be read (XMLSyntaxError"),
         (_sheet((1, "ZZZZ", "x")), "the workbook cannot be read (ValueError"),
         (_with_part("xl/theme/theme1.xml", b"<a>") + b"x" * 70_000, "the archive cannot be read"),
-        (_archive("mimetype", b"application/vnd.oasis"), "this is an OpenDocument file: save it"),
-        (_archive("notes.doc", b"x"), "the archive has 0 text files"),
-        (_archive("a.csv", b"<html>"), "a.csv: line 1: '<html>' begins no table"),
+        (_archive(("mimetype", b"application/vnd.oasis")), "this is an OpenDocument file: save it"),
+        (_archive(("notes.doc", b"x")), "the archive has 0 text files"),
+        (_archive(("a.csv", b"<html>")), "a.csv: line 1: '<html>' begins no table"),
         (_sheet(), "the workbook has no cells"),
         (_workbook(["a", "b"], ["c", "d"]), "line 1: no column of keywords among 'a', 'b'"),
     ],
@@ -97,6 +113,47 @@ def test_a_workbook_over_the_limit_is_refused() -> None:
     assert len(data) < 20_000
     with pytest.raises(UserError, match="unpacks to over 1000000 bytes"):
         parse_keywords(data, options=Options(markets=("US",), size_bytes_max=1_000_000))
+
+
+def test_the_files_of_an_archive_share_the_limit() -> None:
+    """Many files that each are below it would fill the disk."""
+    table = b"keyword,notes\n" + b"x,y\n" * 100_000
+    data = _archive(*((f"{no}.csv", table) for no in range(3)))
+    assert len(data) < 10_000
+    with pytest.raises(UserError, match="the archive unpacks to over 1000000 bytes"):
+        parse_keywords(data, options=Options(markets=("US",), size_bytes_max=1_000_000))
+
+
+def test_what_macos_adds_to_an_archive_is_no_file_of_it() -> None:
+    """An archive of one list stays one."""
+    data = _archive(("list.txt", b"tea\n"), ("__MACOSX/._list.txt", b"\x00\x05\x16\x07Mac OS X"))
+    assert [row.keyword for row in parse_keywords(data, options=US).rows] == ["tea"]
+
+
+def test_other_parts_with_keywords_are_named() -> None:
+    """The first is read. The others are told, for nobody should miss their keywords."""
+    table, pages = b"keyword,volume\ntea,1\n", b"page,clicks\n/,1\n"
+    data = _archive(("us.csv", table), ("pages.csv", pages), ("de.csv", table))
+    made = Workbook()
+    for name, column in (("US", "keyword"), ("Notes", "note"), ("DE", "Suchbegriff")):
+        sheet = made.create_sheet(name)
+        sheet.append([column, "volume"])
+        sheet.append(["tea", 1])
+    stream = BytesIO()
+    made.save(stream)
+    for each, others in ((data, ("de.csv",)), (stream.getvalue(), ("DE",))):
+        with open_keywords(each, US) as file:
+            assert file.layout.others == others
+            assert len(file.layout.notes) == 1
+
+
+def test_a_number_that_was_another_text_is_refused() -> None:
+    """Excel stores 50% as 0.5 and 3.10 as 3.1, and rounds after 15 digits. Years are keywords."""
+    numbers: list[list[object]] = [[0.5], [3.1], [1e20], [1234567890123456], [2024], [100.0]]
+    parsed = parse_keywords(_workbook(["keyword"], *numbers), options=US)
+    assert [row.keyword for row in parsed.rows] == ["2024", "100"]
+    assert [problem.line for problem in parsed.problems] == [2, 3, 4, 5]
+    assert parsed.problems[0].message.startswith("the keyword is the number 0.5, which a spread")
 
 
 def test_rows_and_cells_far_away_cost_little() -> None:
