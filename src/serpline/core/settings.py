@@ -152,16 +152,28 @@ class Settings(BaseSettings):
 # Variables that single commands read.
 _OF_COMMANDS = ("notify_url",)
 _PAGE = "docs/settings.md"
+# Kubernetes gives every container variables for each service of its namespace, such as "serpline"
+# or "serpline-web" (kubernetes.io, "Discovering services"). Each service has one that ends so.
+_SERVICE_HOST = "_SERVICE_HOST"
+_SERVICE_ENDS = ("_SERVICE_", "_PORT")
 
 
 def check_variables(names: Iterable[str]) -> None:
     """Raise ``SettingsError`` for the first SERPLINE_ variable that is no setting.
 
-    Its value may be a secret, so the message has only the name. Case does not matter.
+    Its value may be a secret, so the message has only the name. Case does not matter. Variables of
+    Kubernetes services are left alone.
     """
     known = [name.upper() for name in (*Settings.model_fields, *_OF_COMMANDS)]
-    given = (name.upper() for name in names)
-    for name in sorted(name[len(_PREFIX) :] for name in given if name.startswith(_PREFIX)):
+    given = {name.upper() for name in names}
+    services = tuple(
+        f"{name.removesuffix(_SERVICE_HOST)}{end}"
+        for name in given
+        if name.endswith(_SERVICE_HOST)
+        for end in _SERVICE_ENDS
+    )
+    own = given - {name for name in given if name.startswith(services)}
+    for name in sorted(name[len(_PREFIX) :] for name in own if name.startswith(_PREFIX)):
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {_PREFIX}{near[0]}?" if near else f"{_PAGE} lists all settings"

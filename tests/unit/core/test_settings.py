@@ -76,6 +76,20 @@ def test_a_mistyped_variable_is_refused(
     assert str(refused.value) == f"{name.upper()} is no setting: {hint}"
 
 
+def test_variables_of_kubernetes_services_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there as soon as a service is called serpline. Without its host they are typos."""
+    for name in ("SERPLINE_PORT", "SERPLINE_PORT_8077_TCP_ADDR", "SERPLINE_SERVICE_PORT_HTTP"):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:8077")
+    with pytest.raises(SettingsError, match="SERPLINE_PORT is no setting"):
+        load()
+    monkeypatch.setenv("SERPLINE_SERVICE_HOST", "10.0.0.1")
+    assert load().web_port == 8077
+    monkeypatch.setenv("SERPLINE_API_SERVICE_HOST", "10.0.0.2")
+    monkeypatch.setenv("SERPLINE_PDL_APIKEY", "x")
+    with pytest.raises(SettingsError, match="SERPLINE_PDL_APIKEY is no setting"):
+        load()
+
+
 @pytest.mark.parametrize("name", ["SERPLINE_NOTIFY_URL", "serpline_web_port", "SERPLINES_KEY"])
 def test_other_variables_are_read_or_ignored(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A variable of a command, a setting in lower case, and one of another program."""
