@@ -1,6 +1,8 @@
 """Merged domains are one company in figures that are computed later, and in no others."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +16,7 @@ from serpline.domain.phases import lanes_of
 from serpline.domain.results import Figure, Ranking
 from serpline.domain.states import LaneStatus
 from serpline.phases import dsi_figures
-from serpline.pipeline import dsi_inputs, trends
+from serpline.pipeline import dsi_inputs, series, trends
 from serpline.recompute_dsi import recompute
 from serpline.store import companies, projects
 from serpline.store.database import Connection, Database
@@ -164,6 +166,55 @@ async def test_merges_lead_to_one_company(db: Database) -> None:
         assert await companies.aliases(conn, run_id, "organic") == {"a.de": "a.com"}
         with pytest.raises(UserError, match=r"a\.com is not merged"):
             await companies.split(conn, "a.com")
+
+
+async def test_a_mark_passes_to_the_company_that_figures_name(db: Database) -> None:
+    """It is the last one of several merges, and its mark is the one that may be in the way."""
+    async with db.transaction() as conn:
+        await companies.merge(conn, "a.com", "group.com")
+        await companies.mark(conn, "a.de", "ours")
+        await companies.merge(conn, "a.de", "a.com")
+        assert await companies.counts_as(conn, "a.de") == "group.com"
+        assert await companies.counts_as(conn, "group.com") == "group.com"
+        rows = {row["domain"]: row["relation"] for row in await projects.companies(conn, 10)}
+        assert rows == {"a.de": "ours", "a.com": None, "group.com": "ours"}
+        await companies.mark(conn, "b.com", "competitor")
+        with pytest.raises(UserError, match=r"b\.com is marked competitor and group\.com ours"):
+            await companies.merge(conn, "b.com", "a.com")
+
+
+async def test_series_say_where_merges_differ(db: Database) -> None:
+    """A figure that jumps with a merge has no change, and no position is won or lost by one."""
+    before, after = uuid4(), uuid4()
+    async with db.transaction() as conn:
+        for run_id in (before, after):
+            await _store(conn, run_id)
+            await conn.execute(
+                text(
+                    "UPDATE pipeline_executions SET created_at = clock_timestamp(),"
+                    " config = CAST(:config AS jsonb) WHERE id = :run"
+                ),
+                {"run": run_id, "config": json.dumps(PipelineConfig().to_json())},
+            )
+            await companies.take_aliases(conn, run_id, "organic")
+            rows = (await _computed(conn, run_id)).values()
+            found = [{"run_id": run_id, "content_type": "organic", **row} for row in rows]
+            await insert_rows(conn, metadata.tables["dsi_scores"], found)
+            if run_id == before:
+                await companies.merge(conn, "booking.de", "booking.com")
+        chosen = Selection(run_id=after)
+        figures = await series.of_figures(conn, chosen, ContentType.ORGANIC, "coverage", 2, 9)
+        positions = await series.of_positions(
+            conn, replace(chosen, companies=("booking.com", "rival.com")), ContentType.ORGANIC, 2
+        )
+    differs = {row["company"]: (len(row["values"]), row["differs"]) for row in figures}
+    assert differs == {
+        "booking.com": (2, "changed: merged domains (booking.de)"),
+        "rival.com": (2, ""),
+    }
+    won = {(row["company"], row["keyword"]): row["won"] for row in positions}
+    assert won["booking.com", "word 1"] is None
+    assert won["rival.com", "word 1"] == []
 
 
 async def test_a_company_keeps_its_mark_and_its_name(db: Database) -> None:

@@ -12,9 +12,10 @@ Three rules:
    abbreviation ("BMW"). A domain keeps its end ("Booking.com").
 3. Any other spelling stays as the source wrote it: "IKEA", "eBay", "adidas AG" → "adidas".
 
-Limits: "ibm" has a vowel and becomes "Ibm". ``serpline companies rename`` sets any name. The forms
-are the common ones of the Entity Legal Forms code list (ISO 20275, gleif.org). The library
-``cleanco`` was tried: it also removes "Company", and short words such as "nl" and "et".
+Limits: "ibm" has a vowel and becomes "Ibm"; "eni spa" keeps its form. ``serpline companies rename``
+sets any name. The forms are the common ones of the Entity Legal Forms code list (ISO 20275,
+gleif.org). The library ``cleanco`` was tried: it also removes "Company", and short words such as
+"nl" and "et".
 """
 
 import re
@@ -25,7 +26,7 @@ inc; incorporated; corp; corporation; llc; l l c; llp; lp; ltd; limited; plc; pl
 co limited; co inc; co llc; pty ltd; pty limited; pte ltd; pvt ltd; private limited; sdn bhd; bhd;
 a/s; gmbh; ggmbh; gmbh & co kg; gmbh & co kgaa; ag & co kg; ag & co kgaa; se & co kg; se & co kgaa;
 & co kg; ag; kg; kgaa; ohg; ug; se; mbh;
-sa; s a; sas; sasu; sarl; eurl; snc; sca; sl; slu; sau; spa; srl; srls; ltda; lda; eireli; s/a;
+sa; s a; sas; sasu; sarl; eurl; snc; sca; sl; slu; sau; s p a; srl; srls; ltda; lda; eireli; s/a;
 sa de cv; sab de cv; s a de c v; s de rl de cv; nv; n v; bv; b v; bvba; ab; ab publ; publ;
 aktiebolag; as; asa; aps; oy; oyj; oy ab; oyj abp; ehf; hf; sp z oo; sp z o o; spolka z oo; sro;
 s r o; doo; dd; ood; eood; kft; zrt; nyrt; uab; sia; ooo; oao; pao; zao; pjsc; jsc; kk; ltd sti;
@@ -59,7 +60,13 @@ _SMALL_WORDS = frozenset(
         "y",
     ]
 )
+# A legal form follows a name. After one of these the word is part of it: "The Limited",
+# "Flor de Sal", "Tiffany & Co. Ltd".
+_JOINING = _SMALL_WORDS | {"&", "+", "da", "do", "el", "las", "le", "los"}
+# "Woodhouse Day Spa" is no S.p.A.
+_SPAS = frozenset(["spa", "Spa"])
 _ABBREVIATION = re.compile("[bcdfghjklmnpqrstvwxz&]{2,4}")
+_TITLES = frozenset(["dr", "jr", "mr", "mrs", "ms", "mt", "sr", "st"])
 # The start of a word, or of a part of it: "rolls-royce", "(uk)", "l'oréal", not "levi's".
 _FIRST_LETTER = re.compile(r"(?:^|(?<=[-/(&+])|(?<=\b[ld]['’]))[^\W\d_]")
 _WORDS_MAX = 5
@@ -77,17 +84,24 @@ def display_name(name: str | None) -> str | None:
 
 def _without_legal_form(given: str) -> str:
     words = (_EAST_ASIAN_FORM.sub("", given) or given).split()
-    plain = [re.sub(r"[.,()ş]", lambda m: "s" * (m[0] == "ş"), word.casefold()) for word in words]
+    plain = list(map(_plain, words))
     count = len(words)
     while size := _size_of_form(plain[:count]):
         count -= size
     return " ".join(words[:count]).rstrip(_SEPARATORS)
 
 
+def _plain(word: str) -> str:
+    """A word as forms are written above. The form S.p.A. is three letters there."""
+    plain = re.sub(r"[.,()ş]", lambda m: "s" * (m[0] == "ş"), word.casefold())
+    return "s p a" if plain == "spa" and word.strip(",()") not in _SPAS else plain
+
+
 def _size_of_form(words: list[str]) -> int:
     """Return how many words at the end are a legal form; one word is left in any case."""
     sizes = range(min(_WORDS_MAX, len(words) - 1), 0, -1)
-    return next((size for size in sizes if " ".join(words[-size:]) in _forms()), 0)
+    forms = (size for size in sizes if " ".join(words[-size:]) in _forms())
+    return next((size for size in forms if words[-size - 1] not in _JOINING), 0)
 
 
 @cache
@@ -103,6 +117,6 @@ def _capitalised(name: str) -> str:
 
 
 def _capital(word: str) -> str:
-    if _ABBREVIATION.fullmatch(word):
+    if _ABBREVIATION.fullmatch(word) and word not in _TITLES:
         return word.upper()
     return _FIRST_LETTER.sub(lambda match: match[0].upper(), word)

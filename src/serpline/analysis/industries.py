@@ -111,7 +111,9 @@ def industry_of(text: str | None) -> Industry | None:
 
 
 def _words(text: str) -> str:
-    return " ".join(re.sub(r"[^\w&]+", " ", text.casefold()).replace("&", " and ").split())
+    words = " ".join(re.sub(r"[^\w&]+", " ", text.casefold()).replace("&", " and ").split())
+    # Written in both ways by LinkedIn and People Data Labs.
+    return words.replace("non profit", "nonprofit")
 
 
 @cache

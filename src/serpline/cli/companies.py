@@ -57,15 +57,17 @@ def mark(
     """Mark a company as ours or a competitor, or remove the mark."""
     name = company_domain(domain)
 
-    async def write() -> None:
+    async def write() -> str:
         from serpline.store import companies
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             value = None if relation is Relation.NONE else str(relation)
             await companies.mark(conn, name, value)
+            return await companies.counts_as(conn, name)
 
-    run(write())
-    print_message(f"{name}: {relation}")
+    company = run(write())
+    note = f"; figures from now on count it as {company}: mark that too" if company != name else ""
+    print_message(f"{name}: {relation}{note}")
 
 
 @app.command()

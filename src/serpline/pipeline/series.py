@@ -10,6 +10,7 @@ from serpline.analysis.movements import TOPS
 from serpline.analysis.trends import METHOD
 from serpline.domain.names import ContentType
 from serpline.domain.results import Figure, Ranking, Serp, ShareOfVoice
+from serpline.store import companies
 from serpline.store.database import Connection
 from serpline.store.results import snapshots
 from serpline.store.results.reading import stream
@@ -27,7 +28,7 @@ async def of_figures(
     """One row per company: its ``values`` on ``dates``, null where unknown or where it lacks one.
 
     ``selection``: within the last run; the ``best`` companies of each market and device there, or
-    those that it names. ``differs``: what of the method changed.
+    those that it names. ``differs``: what of the method and of the company's merges changed.
     """
     row = ShareOfVoice if metric in SHARES else Figure
     shots = await _snapshots(conn, selection, kind, count)
@@ -37,14 +38,26 @@ async def of_figures(
     per_place = None if selection.companies else best
     async with aclosing(stream(conn, row, chosen, order=order, per_place=per_place)) as found:
         last = [each async for each in found]
-    companies = tuple({each.company for each in last})
+    named = tuple({each.company for each in last})
     by_run: dict[UUID, dict[tuple[str, ...], Any]] = {}
     for shot in shots:
-        of_run = replace(chosen.of_run(shot.run_id), companies=companies)
+        of_run = replace(chosen.of_run(shot.run_id), companies=named)
         async with aclosing(stream(conn, row, of_run)) as found:
             by_run[shot.run_id] = {_place(each): each async for each in found}
     methods = [await snapshots.methods(conn, shot.run_id, kind) for shot in shots]
-    return [_series(each, shots, by_run, metric, methods) for each in last]
+    merges = [await companies.aliases(conn, shot.run_id, kind) for shot in shots]
+    return [
+        _series(each, shots, by_run, metric, methods, _merges_that_differ(each.company, merges))
+        for each in last
+    ]
+
+
+def _merges_that_differ(company: str, merges: Sequence[Mapping[str, str]]) -> list[str]:
+    """The domains that count as the company, or it as another, in some of the snapshots only."""
+    own = [
+        {domain for domain, into in used.items() if company in (domain, into)} for used in merges
+    ]
+    return sorted(own[0].union(*own) - own[0].intersection(*own)) if own else []
 
 
 def _place(row: Any) -> tuple[str, ...]:
@@ -57,12 +70,15 @@ def _series(
     by_run: dict[UUID, dict[tuple[str, ...], Any]],
     metric: str,
     methods: Sequence[Mapping[tuple[str, str], Mapping[str, Any]]],
+    merged: Sequence[str],
 ) -> dict[str, Any]:
     found = [by_run[shot.run_id].get(_place(last)) for shot in shots]
     used = [
         each[last.market, last.device] for each in methods if (last.market, last.device) in each
     ]
     changed = [name for name in METHOD if len({each[name] for each in used}) > 1]
+    if merged:
+        changed.append(f"merged domains ({', '.join(merged)})")
     return {
         "content_type": last.content_type,
         "market": last.market,
@@ -85,7 +101,8 @@ async def of_positions(
 
     ``selection``: within the last run, of a keyword or of companies. ``states`` has *ranked*, *not
     ranked* or *not collected* for each date. ``won`` and ``lost`` name the tops that the last date
-    has and the first one had not, and the other way round; unknown where one was not collected.
+    has and the first one had not, and the other way round; unknown where one was not collected, and
+    for companies whose merges differ.
     """
     shots = await _snapshots(conn, selection, kind, count)
     chosen = replace(selection, content_types=(str(kind),))
@@ -107,6 +124,8 @@ async def of_positions(
                 {(p.keyword, p.market, p.device) async for p in pages if p.state == "collected"}
             )
         best.append(positions)
+    merges = [await companies.aliases(conn, shot.run_id, kind) for shot in shots]
+    moved = {each for each in {key[3] for key in names} if _merges_that_differ(each, merges)}
     rows = []
     for key in sorted(names):
         states = [
@@ -114,7 +133,7 @@ async def of_positions(
             for positions, seen in zip(best, collected, strict=True)
         ]
         positions_ = [positions.get(key) for positions in best]
-        ends = "not collected" not in (states[0], states[-1])
+        ends = key[3] not in moved and "not collected" not in (states[0], states[-1])
         won, lost = _tops(positions_[0], positions_[-1]) if ends else (None, None)
         rows.append(
             {

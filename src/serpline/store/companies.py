@@ -26,8 +26,8 @@ _WITHOUT_FACTS = "relation IS NULL AND name IS NULL AND merged_into IS NULL"
 async def merge(conn: Connection, domain: str, into: str) -> None:
     """Count ``domain`` as the company ``into`` in figures computed from now on.
 
-    A company without a mark gets that of the merged domain. Raises ``UserError`` if the two are the
-    same company already, or are marked differently.
+    The company that ``into`` counts as gets the mark of the merged domain, if it has none. Raises
+    ``UserError`` if the two are the same company already, or are marked differently.
     """
     # Two merges at once could make a circle.
     await conn.execute(text("LOCK TABLE companies IN SHARE ROW EXCLUSIVE MODE"))
@@ -40,26 +40,39 @@ async def merge(conn: Connection, domain: str, into: str) -> None:
     )
     if circle.first() is not None:
         raise UserError(f"{domain}: {into} is the same company already")
+    company = await counts_as(conn, into)
     marks = await conn.execute(
-        text("SELECT domain, relation FROM companies WHERE domain IN (:domain, :into)"),
-        {"domain": domain, "into": into},
+        text("SELECT domain, relation FROM companies WHERE domain IN (:domain, :company)"),
+        {"domain": domain, "company": company},
     )
     relations = {row.domain: row.relation for row in marks}
-    own, other = relations.get(domain), relations.get(into)
+    own, other = relations.get(domain), relations.get(company)
     if own and other and own != other:
-        raise UserError(f"{domain} is marked {own} and {into} {other}: mark both alike first")
+        raise UserError(f"{domain} is marked {own} and {company} {other}: mark both alike first")
     await conn.execute(
         text(
             "INSERT INTO companies AS c (domain, relation, merged_into, merged_at) VALUES"
-            " (:domain, NULL, :into, now()), (:into, :relation, NULL, NULL)"
+            " (:domain, NULL, :into, now()), (:company, :relation, NULL, NULL)"
             " ON CONFLICT (domain) DO UPDATE SET"
             " relation = coalesce(c.relation, excluded.relation),"
             " merged_into = coalesce(excluded.merged_into, c.merged_into),"
             " merged_at = coalesce(excluded.merged_at, c.merged_at)"
         ),
-        {"domain": domain, "into": into, "relation": own},
+        {"domain": domain, "into": into, "company": company, "relation": own},
     )
     await _forget(conn)
+
+
+async def counts_as(conn: Connection, domain: str) -> str:
+    """Return the company that a domain counts as in figures computed from now on."""
+    rows = await conn.execute(
+        text(
+            f"{_LEADS_TO} SELECT company FROM leads_to l WHERE domain = :domain AND NOT EXISTS"
+            " (SELECT FROM companies c WHERE c.domain = l.company AND c.merged_into IS NOT NULL)"
+        ),
+        {"domain": domain},
+    )
+    return str(rows.scalar_one_or_none() or domain)
 
 
 async def split(conn: Connection, domain: str) -> str:
