@@ -51,9 +51,6 @@ class _StartRequest:
         return self.config.model_copy(update={"inputs_from": found})
 
 
-NOT_CALLED = "not called"
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to ``serpline run``."""
     app.command("start")(start)
@@ -226,7 +223,7 @@ def show_estimate(found: "Estimate") -> None:
             line.calls if line.is_called else None,
             amount(line.provider, line.credits),
             found.prices.usd(line.provider, line.credits) if line.is_called else None,
-            line.basis if line.is_called else f"{NOT_CALLED}; {line.basis}",
+            line.words,
         ]
         for line in found.lines
     ]

@@ -29,6 +29,7 @@ from serpline.library.states import (
 )
 from serpline.pipeline.comparison import compare, find_side
 from serpline.pipeline.filters import RELATIONS, find_run
+from serpline.pipeline.repeats import RunRepeatedError
 from serpline.robustness import budget
 from serpline.robustness.breakers import CircuitBreakerManager
 from serpline.robustness.policies import policies
@@ -59,12 +60,14 @@ class AsyncActions:
         limit: int | None = None,
         phases: Texts | None = None,
         force_refresh: bool | None = None,
+        again: bool = False,
     ) -> UUID:
         """Start a run over the project's keywords; return its id. Workers do its work.
 
         ``config``: the settings of a run by their names; the other arguments replace them.
         ``limit``: the first so many keyword × market pairs. ``mode``: manual, testing or scheduled.
-        Raises ``UserError`` for settings that cannot be, and if there are no keywords.
+        Raises ``UserError`` for settings that cannot be, if there are no keywords, and unless
+        ``again`` if the same was started in the last ten minutes: it would be paid twice.
         """
         chosen = _choice("mode", PipelineMode, mode)
         given = config.to_json() if isinstance(config, PipelineConfig) else dict(config or {})
@@ -77,9 +80,13 @@ class AsyncActions:
             "force_refresh": force_refresh,
         }
         given |= {name: value for name, value in options.items() if value is not None}
-        return await self._services.pipeline.start(
-            PipelineConfig.from_json(given), chosen, by=person()
-        )
+        wanted = PipelineConfig.from_json(given)
+        try:
+            return await self._services.pipeline.start(
+                wanted, chosen, by=person(), unless_repeated=not again
+            )
+        except RunRepeatedError as error:
+            raise UserError(f"{error}: again=True starts another") from None
 
     async def wait(self, run: RunName) -> str:
         """Wait until a run has ended; return its status. Raises ``UserError`` without a worker."""

@@ -124,12 +124,14 @@ class Project:
         limit: int | None = None,
         phases: Texts | None = None,
         force_refresh: bool | None = None,
+        again: bool = False,
     ) -> UUID:
         """Start a run over the project's keywords; return its id. Workers do its work.
 
         ``config``: the settings of a run by their names; the other arguments replace them.
         ``limit``: the first so many keyword × market pairs. ``mode``: manual, testing or scheduled.
-        Raises ``UserError`` for settings that cannot be, and if there are no keywords.
+        Raises ``UserError`` for settings that cannot be, if there are no keywords, and unless
+        ``again`` if the same was started in the last ten minutes: it would be paid twice.
         """
         return self._call(
             self._project.start,
@@ -141,6 +143,7 @@ class Project:
             limit=limit,
             phases=phases,
             force_refresh=force_refresh,
+            again=again,
         )
 
     def wait(self, run: RunName) -> str:

@@ -3,8 +3,8 @@
 Search pages are exact: pairs × devices × content types, one credit each. Free providers are exact
 too. All other costs depend on what the searches return. They are estimated from the project's own
 runs: things found per search and the share of them that is still fresh (of the newest run), and
-matches per domain and tokens per text (of the newest ten). Without such a run, typical search pages
-are the basis. Each line names its basis.
+matches per domain and tokens per text (of the newest ten). Without such a run, and for phases that
+it skipped, typical search pages are the basis. Each line names its basis.
 
 Limits: things that the newest run did not find are expected only for searches that it did not make,
 so a landscape that changes much costs more. US$ are given where the price is known (``prices``).
@@ -137,13 +137,16 @@ async def estimate(
     *,
     finds_new: bool = False,
 ) -> Estimate:
-    """Estimate a run of ``config`` over the project's keywords.
+    """Estimate a run of ``config`` over the project's keywords, or those of ``inputs_from``.
 
     ``finds_new``: the run finds things that are not bought yet. Raises ``UserError`` if the project
     has no keywords for such a run.
     """
     providers = await _of_workers(conn, providers)
-    by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
+    if config.inputs_from is None:
+        by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
+    else:
+        by_market = await projects.count_copied(conn, config.inputs_from)
     if not by_market:
         raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
     markets = await projects.markets(conn)
@@ -152,11 +155,11 @@ async def estimate(
     past = await history.load(conn, now - timedelta(days=config.reference_ttl_days))
     if past is not None and not all(str(kind) in past.searches for kind in config.content_types):
         past = None
-    bought, rates, basis = basis_of(past, per_type, config, finds_new=finds_new)
+    bought, rates, bases = basis_of(past, per_type, config, finds_new=finds_new)
     lines = [
         _keyword_metrics(by_market, markets),
         _serp_collection(per_type, config),
-        *costs(bought, rates, basis, has_pdl=providers.has_pdl, has_llm=providers.has_llm),
+        *costs(bought, rates, bases, has_pdl=providers.has_pdl, has_llm=providers.has_llm),
     ]
     asked = set(config.phases or PhaseName)
     skipped = _skipped(asked, providers.unset)

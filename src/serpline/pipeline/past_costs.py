@@ -1,24 +1,30 @@
 """What a run would find and pay, in proportion to earlier runs of the project.
 
 The newest run says how many things a search finds, and how much of that is still fresh. The newest
-ten say what a thing costs. Without such a run, typical search pages are the basis.
+ten say what a thing costs. Without such a run, and for phases that it skipped, typical search pages
+are the basis.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
-from serpline.pipeline.things import TYPICAL, TYPICAL_RATES, Rates, Things, typical_things
+from serpline.pipeline.things import THINGS, TYPICAL, TYPICAL_RATES, Rates, Things, typical_things
 from serpline.store.results.history import Past
 
 
 def basis_of(
     past: Past | None, per_type: int, config: PipelineConfig, *, finds_new: bool
-) -> tuple[Things, Rates, str]:
-    """What the run buys, what it costs, and in words where both come from."""
+) -> tuple[Things, Rates, Mapping[PhaseName, str]]:
+    """What the run buys, what it costs, and in words by phase where both come from.
+
+    A phase on which the earlier run did not work, for want of a provider, is a typical one.
+    """
+    typical = typical_things(per_type, config)
     if past is None:
-        return typical_things(per_type, config), TYPICAL_RATES, TYPICAL
+        return typical, TYPICAL_RATES, dict.fromkeys(PhaseName, TYPICAL)
     is_same = all(
         past.run.config.get(key) == getattr(config, key) for key in ("landscape", "keyword_limit")
     )
@@ -29,7 +35,16 @@ def basis_of(
     if reuses:
         shares = [fresh[phase] for phase in fresh]
         basis += f", {min(shares, default=0):.0%} to {max(shares, default=0):.0%} of it fresh"
-    return bought, _rates(past), basis
+    unknown = {
+        phase
+        for phase in THINGS
+        if any((phase, str(kind)) not in past.items for kind in config.content_types)
+    }
+    for phase in unknown:
+        names = THINGS[phase]
+        bought = replace(bought, **{name: getattr(typical, name) for name in names})
+    bases = {phase: TYPICAL if phase in unknown else basis for phase in PhaseName}
+    return bought, _rates(past), bases
 
 
 def _scaled(

@@ -4,8 +4,8 @@ Their numbers per search come from an earlier run of the project, else from typi
 (``TYPICAL_FOUND``, ``TYPICAL_RATES``).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
@@ -15,6 +15,7 @@ from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.providers.youtube.client import IDS_MAX
 
 TYPICAL = "estimate: typical search pages"
+NOT_CALLED = "not called"
 _DEPTH_TYPICAL = 10
 _CHANNELS_PER_VIDEO = 0.5
 _PHASES: Final = {
@@ -22,6 +23,15 @@ _PHASES: Final = {
     "videos": PhaseName.YOUTUBE_ENRICHMENT,
     "channels": PhaseName.COMPANY_ENRICHMENT_YOUTUBE,
     "analyses": PhaseName.CONTENT_ANALYSIS,
+}
+
+
+# Phase → what it buys, by the names of ``Things``.
+THINGS: Final[Mapping[PhaseName, Sequence[str]]] = {
+    _PHASES["domains"]: ("domains",),
+    _PHASES["videos"]: ("videos",),
+    _PHASES["channels"]: ("channels",),
+    _PHASES["analyses"]: ("pages", "analyses"),
 }
 
 
@@ -37,8 +47,13 @@ class Line:
     provider: str
     calls: int
     credits: float
-    basis: str
+    basis: str = ""
     is_called: bool = True
+
+    @property
+    def words(self) -> str:
+        """The basis, and whether the cost is only what it would be."""
+        return self.basis if self.is_called else f"{NOT_CALLED}; {self.basis}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +105,36 @@ def typical_things(per_type: int, config: PipelineConfig) -> Things:
     )
 
 
-def costs(bought: Things, rates: Rates, basis: str, *, has_pdl: bool, has_llm: bool) -> list[Line]:
-    """The lines of the phases that follow the searches."""
+def costs(
+    bought: Things,
+    rates: Rates,
+    bases: Mapping[PhaseName, str],
+    *,
+    has_pdl: bool,
+    has_llm: bool,
+) -> list[Line]:
+    """The lines of the phases that follow the searches. ``bases``: in words, by phase."""
     units = ceil(bought.videos / IDS_MAX) + ceil(bought.videos * _CHANNELS_PER_VIDEO / IDS_MAX)
     asked = ceil(bought.channels * rates.unlinked) if has_llm else 0
     tokens = bought.analyses * rates.tokens_per_analysis
-    return [
-        *_companies(_PHASES["domains"], bought.domains, rates, basis, has_pdl=has_pdl),
-        Line(_PHASES["videos"], "youtube", units, units, basis),
-        *_companies(_PHASES["channels"], bought.channels, rates, basis, has_pdl=has_pdl),
-        *_owners(asked, rates, basis),
-        Line(_PHASES["analyses"], "page", bought.pages, 0.0, basis),
-        Line(_PHASES["analyses"], "llm", bought.analyses, tokens, basis),
+    lines = [
+        *_companies(_PHASES["domains"], bought.domains, rates, has_pdl=has_pdl),
+        Line(_PHASES["videos"], "youtube", units, units),
+        *_companies(_PHASES["channels"], bought.channels, rates, has_pdl=has_pdl),
+        *_owners(asked, rates),
+        Line(_PHASES["analyses"], "page", bought.pages, 0.0),
+        Line(_PHASES["analyses"], "llm", bought.analyses, tokens),
     ]
+    return [replace(line, basis=bases[line.phase]) for line in lines]
 
 
-def _companies(
-    phase: PhaseName, domains: int, rates: Rates, basis: str, *, has_pdl: bool
-) -> list[Line]:
+def _companies(phase: PhaseName, domains: int, rates: Rates, *, has_pdl: bool) -> list[Line]:
     matched = ceil(domains * rates.matched) if has_pdl else 0
     rest = ceil((domains - matched) / DOMAINS_MAX)
-    paid = [Line(phase, "pdl", domains, matched, basis)] if has_pdl else []
-    return [*paid, Line(phase, "wikidata", rest, 0.0, basis)]
+    paid = [Line(phase, "pdl", domains, matched)] if has_pdl else []
+    return [*paid, Line(phase, "wikidata", rest, 0.0)]
 
 
-def _owners(asked: int, rates: Rates, basis: str) -> list[Line]:
+def _owners(asked: int, rates: Rates) -> list[Line]:
     tokens = asked * rates.tokens_per_owner
-    return [Line(_PHASES["channels"], "llm", asked, tokens, basis)] if asked else []
+    return [Line(_PHASES["channels"], "llm", asked, tokens)] if asked else []

@@ -1,6 +1,7 @@
 """What the runs of a backfill are: which slots share one, its id, its configuration, its cost."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -90,11 +91,11 @@ async def estimate_runs(
     groups = run_groups(slots)
     if kind is BackfillKind.RECOMPUTE:
         return {"runs": len(groups), "slots": len(slots), "basis": STORED, "providers": {}}
-    known: dict[tuple[Any, ...], Estimate] = {}
+    known: dict[str, Estimate] = {}
     found: list[Estimate] = []
     for group in groups:
         config = await config_for(conn, schedule, kind, None, group, now)
-        key = (config.content_types, config.devices, config.landscape, config.force_refresh)
+        key = _of_any_slot(config)
         if key not in known:
             known[key] = await estimate(conn, config, providers, now)
         found.append(known[key])
@@ -107,23 +108,30 @@ async def estimate_runs(
     return {"runs": len(groups), "slots": len(slots), **total.to_json()}
 
 
+def _of_any_slot(config: PipelineConfig) -> str:
+    """The configuration without what only its slot has: runs that share it cost the same."""
+    nothing: dict[str, Any] = {
+        "scheduled_for": None,
+        "backfill": None,
+        "result_sets": {},
+        "fresh_until": {},
+    }
+    return config.model_copy(update=nothing).model_dump_json()
+
+
 def _free(line: Line) -> Line:
     """The search line of a refetch: its calls fetch what was paid for."""
     if line.phase is not PhaseName.SERP_COLLECTION:
         return line
-    return Line(line.phase, line.provider, line.calls, 0.0, HELD)
+    return replace(line, credits=0.0, basis=HELD)
 
 
 def _sum(lines: Iterable[Line]) -> tuple[Line, ...]:
     totals: dict[tuple[PhaseName, str], Line] = {}
     for line in lines:
         key = (line.phase, line.provider)
-        before = totals.get(key, Line(line.phase, line.provider, 0, 0.0, line.basis or EXACT))
-        totals[key] = Line(
-            line.phase,
-            line.provider,
-            before.calls + line.calls,
-            before.credits + line.credits,
-            before.basis,
+        before = totals.get(key, replace(line, calls=0, credits=0.0, basis=line.basis or EXACT))
+        totals[key] = replace(
+            before, calls=before.calls + line.calls, credits=before.credits + line.credits
         )
     return tuple(totals.values())

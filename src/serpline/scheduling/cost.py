@@ -5,8 +5,8 @@ their number is exact. Search volumes are bought once in ``reference_ttl_days``.
 and analyses lie between two bounds: every run finds the same things (each is bought once in
 ``reference_ttl_days``), or every run finds new ones.
 
-Limits: one run is estimated by ``pipeline.estimate``, with its limits. Retries and backfills are
-not counted.
+Limits: what a provider that is not set up would cost is included, and said. One run is estimated by
+``pipeline.estimate``, with its limits. Retries and backfills are not counted.
 """
 
 from collections import Counter, defaultdict
@@ -93,7 +93,7 @@ def _by_provider(
         low, high = _purchases(config, line, count)
         least[line.provider] += line.credits * low
         most[line.provider] += line.credits * high
-        bases.setdefault(line.provider, {})[line.basis] = None
+        bases.setdefault(line.provider, {})[line.words] = None
     return {
         provider: {
             "credits": round(least[provider], 2),

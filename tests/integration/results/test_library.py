@@ -230,6 +230,12 @@ def test_actions(postgres: EmbeddedServer, template_database: str, tmp_path: Pat
         assert len(project.import_keywords(file, skip_bad_lines=True).problems) == 1
         assert {row.keyword for row in project.keywords()} == {"flights", "hotels", "a, b", "flats"}
         assert [row.keyword for row in project.keywords(tag="travel")] == ["flights"]
+        first = project.start(content_types="news", limit=1)
+        with pytest.raises(serpline.UserError, match=rf"run {first}, started .*: again=True"):
+            project.start(content_types="news", limit=1)
+        again = project.start(content_types="news", limit=1, again=True)
+        for each in (first, again):
+            project.cancel(each)
         run = project.start(content_types="news", limit=1, mode="testing")
         assert {lane.content_type for lane in project.lanes(run)} == {"all", "news"}
         with pytest.raises(serpline.UserError, match="no worker is running"):
@@ -245,7 +251,7 @@ def test_actions(postgres: EmbeddedServer, template_database: str, tmp_path: Pat
         assert project.companies().to_list() == []
         project.add_schedule("daily", NEWS)
         (triggered,) = project.trigger("daily")
-        assert {row.run_id for row in project.runs()} == {run, triggered}
+        assert {row.run_id for row in project.runs()} == {first, again, run, triggered}
         assert [row.content_type for row in project.slots()] == ["news"]
         project.pause_schedule("daily", reason="holidays")
         (paused,) = project.schedules()

@@ -11,6 +11,7 @@ from serpline.pipeline.things import TYPICAL, TYPICAL_RATES, Line, costs, typica
 
 SERP, TUBE = PhaseName.COMPANY_ENRICHMENT_SERP, PhaseName.COMPANY_ENRICHMENT_YOUTUBE
 VIDEOS, ANALYSIS = PhaseName.YOUTUBE_ENRICHMENT, PhaseName.CONTENT_ANALYSIS
+BASES = dict.fromkeys(PhaseName, TYPICAL)
 Costs = dict[tuple[PhaseName, str], tuple[int, float]]
 
 
@@ -18,7 +19,7 @@ def typical(kind: str, *, has_pdl: bool = True, has_llm: bool = True, depth: int
     """(calls, credits) of a thousand search pages of one type."""
     config = PipelineConfig(content_types=(ContentType(kind),), analysis_depth=depth)
     things = typical_things(1_000, config)
-    return shown(costs(things, TYPICAL_RATES, TYPICAL, has_pdl=has_pdl, has_llm=has_llm))
+    return shown(costs(things, TYPICAL_RATES, BASES, has_pdl=has_pdl, has_llm=has_llm))
 
 
 def shown(lines: list[Line]) -> Costs:

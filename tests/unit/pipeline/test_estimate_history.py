@@ -1,5 +1,6 @@
 """Estimates from the project's own runs, and the limits that they are compared with."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -59,11 +60,11 @@ def past(**config: Any) -> Past:
 
 def test_fresh_things_are_not_bought_again() -> None:
     """The same searches find the same things, of which a tenth is old."""
-    bought, rates, basis = basis_of(past(), 100, ORGANIC, finds_new=False)
+    bought, rates, bases = basis_of(past(), 100, ORGANIC, finds_new=False)
     assert bought == Things(domains=40, videos=5, channels=2, pages=60, analyses=60)
     assert (rates.matched, rates.tokens_per_analysis) == (0.75, 1_500)
     assert (rates.unlinked, rates.tokens_per_owner) == (0.25, 400)
-    assert basis.endswith("90% to 90% of it fresh")
+    assert all(basis.endswith("90% to 90% of it fresh") for basis in bases.values())
 
 
 def test_searches_that_were_not_made_find_new_things() -> None:
@@ -83,9 +84,9 @@ def test_searches_that_were_not_made_find_new_things() -> None:
 )
 def test_nothing_is_fresh(earlier: dict[str, Any], config: PipelineConfig, finds_new: bool) -> None:
     """A schedule's worst case, a forced run, and runs over other keywords buy everything."""
-    bought, _, basis = basis_of(past(**earlier), 100, config, finds_new=finds_new)
+    bought, _, bases = basis_of(past(**earlier), 100, config, finds_new=finds_new)
     assert bought == Things(domains=400, videos=50, channels=20, pages=600, analyses=600)
-    assert "fresh" not in basis
+    assert "fresh" not in bases[SERP]
 
 
 def test_fewer_positions_are_analysed() -> None:
@@ -98,8 +99,21 @@ def test_fewer_positions_are_analysed() -> None:
 
 def test_without_a_run_typical_pages_are_thebasis_of() -> None:
     """A new project has no rates of its own."""
-    bought, rates, basis = basis_of(None, 100, ORGANIC, finds_new=False)
-    assert (bought.domains, rates, basis) == (300, TYPICAL_RATES, TYPICAL)
+    bought, rates, bases = basis_of(None, 100, ORGANIC, finds_new=False)
+    assert (bought.domains, rates, {*bases.values()}) == (300, TYPICAL_RATES, {TYPICAL})
+
+
+def test_a_phase_that_the_run_skipped_is_estimated_as_typical() -> None:
+    """A key was set since. That the run analysed nothing does not mean that there is nothing."""
+    found = past()
+    skipped = {key: count for key, count in found.items.items() if key[0] is not ANALYSIS}
+    without = replace(found, items=skipped)
+    bought, _, bases = basis_of(without, 100, ORGANIC, finds_new=False)
+    typical = basis_of(None, 100, ORGANIC, finds_new=False)[0]
+    assert (bought.pages, bought.analyses) == (typical.pages, typical.analyses) != (0, 0)
+    assert (bought.domains, bought.videos) == (40, 5)
+    assert bases[ANALYSIS] == TYPICAL
+    assert bases[SERP].startswith("estimate: as in run")
 
 
 def test_a_run_takes_its_time_in_proportion_to_its_searches() -> None:

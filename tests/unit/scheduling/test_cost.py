@@ -1,5 +1,6 @@
 """How many runs a schedule has in a month, and what is bought how often."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +54,14 @@ def test_types_of_different_groups_have_runs_of_their_own() -> None:
     """Devices differ, so an instant has two runs."""
     mobile = {"content_type": "organic", "frequency": "daily", "devices": ["mobile"]}
     assert sorted(_months([DAILY, mobile])) == [(["news"], 30.42), (["organic"], 30.42)]
+
+
+def test_what_would_not_be_called_is_said() -> None:
+    """The cost of a provider that is not set up is what it would be."""
+    lines = [replace(line, is_called=line.provider != "llm") for line in _estimate().lines]
+    found = _by_provider([(PipelineConfig(), Estimate(10, 10, tuple(lines)), 30.0)])
+    assert (found["llm"]["credits_max"], found["llm"]["basis"]) == (30_000, "not called; estimate")
+    assert found["scaleserp"]["basis"] == "exact"
 
 
 def _estimate() -> Estimate:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.domain.names import PhaseName
-from serpline.domain.states import RunStatus
+from serpline.domain.names import PhaseName, PipelineMode
+from serpline.domain.states import LaneStatus, RunStatus
 from serpline.store.database import Connection
 from serpline.store.results.reports import spending
 from serpline.store.runs import runs
@@ -32,9 +32,11 @@ _TABLES: Mapping[PhaseName, str] = {
 class Past:
     """The newest run with figures, and what the newest of such runs paid, at most ``RUNS_MAX``.
 
-    ``searches``: collected searches by content type. ``items``: planned items by phase and type.
-    ``fresh``: by phase, the share of the run's things that were bought since ``fresh_since``.
-    ``paid``: calls and credits by phase and provider, of all these runs.
+    Runs over other runs' searches do not count, and those of mode testing only if there is no
+    other: five keywords have few results in common. ``searches``: collected searches by content
+    type. ``items``: planned items by phase and type, without those of steps that were skipped or
+    did not start. ``fresh``: by phase, the share of the run's things that were bought since
+    ``fresh_since``. ``paid``: answered calls and credits by phase and provider, of all these runs.
     """
 
     run: RunRow
@@ -51,9 +53,17 @@ async def load(conn: Connection, fresh_since: datetime) -> Past | None:
             "SELECT r.id FROM pipeline_executions r WHERE r.expired_at IS NULL"
             " AND r.status = ANY(:done)"
             " AND EXISTS (SELECT FROM dsi_scores d WHERE d.run_id = r.id)"
-            " ORDER BY r.created_at DESC, r.id LIMIT :runs"
+            " AND EXISTS (SELECT FROM pipeline_phase_status l WHERE l.pipeline_execution_id = r.id"
+            " AND l.phase_name = :searches AND l.status = :completed)"
+            " ORDER BY r.mode = :testing, r.created_at DESC, r.id LIMIT :runs"
         ),
-        {"done": _DONE, "runs": RUNS_MAX},
+        {
+            "done": _DONE,
+            "searches": PhaseName.SERP_COLLECTION,
+            "completed": LaneStatus.COMPLETED,
+            "testing": PipelineMode.TESTING,
+            "runs": RUNS_MAX,
+        },
     )
     ids: list[UUID] = list(rows.scalars())
     newest = await runs.get(conn, ids[0]) if ids else None
@@ -65,7 +75,7 @@ async def load(conn: Connection, fresh_since: datetime) -> Past | None:
             break
         for row in await spending(conn, run_id):
             key = (PhaseName(row.phase), row.provider)
-            paid[key] = (paid[key][0] + row.calls, paid[key][1] + row.credits)
+            paid[key] = (paid[key][0] + row.answered, paid[key][1] + row.credits)
     lanes = await runs.lanes(conn, newest.id)
     return Past(
         run=newest,
@@ -74,7 +84,11 @@ async def load(conn: Connection, fresh_since: datetime) -> Past | None:
             for lane in lanes
             if lane.key.phase is PhaseName.SERP_COLLECTION and lane.completed
         },
-        items={(lane.key.phase, str(lane.key.content_type)): lane.planned for lane in lanes},
+        items={
+            (lane.key.phase, str(lane.key.content_type)): lane.planned
+            for lane in lanes
+            if lane.planned or lane.status is LaneStatus.COMPLETED
+        },
         fresh={
             phase: await _fresh(conn, newest.id, table, fresh_since)
             for phase, table in _TABLES.items()

@@ -16,12 +16,16 @@ from serpline.store.runs import workers
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Calls of one phase and content type to one provider, and their credits (its own unit)."""
+    """Calls of one phase and content type to one provider, and their credits (its own unit).
+
+    ``answered``: those with a usable reply.
+    """
 
     phase: str
     content_type: str
     provider: str
     calls: int
+    answered: int
     credits: float
 
 
@@ -31,6 +35,7 @@ async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
         conn,
         text(
             "SELECT l.phase_name, l.content_type, p.provider, count(*) AS calls,"
+            " count(*) FILTER (WHERE p.status = 'ok') AS answered,"
             " sum(p.credits)::float AS credits FROM provider_calls p"
             " JOIN chunks c ON c.id = p.chunk_id"
             " JOIN pipeline_phase_status l ON l.id = c.lane_id"
@@ -41,7 +46,9 @@ async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
         {"run": run_id},
     )
     return [
-        Spending(row.phase_name, row.content_type, row.provider, row.calls, row.credits)
+        Spending(
+            row.phase_name, row.content_type, row.provider, row.calls, row.answered, row.credits
+        )
         for row in rows
     ]
 
