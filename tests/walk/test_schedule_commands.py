@@ -67,8 +67,8 @@ def test_a_schedule_is_kept(database_url: str, tmp_path: Path) -> None:
     assert commands.refused("schedule", "edit", name, wrong) == (
         f"{wrong}: specification 1: unknown key 'jiter'='5m': did you mean jitter?;"
         " specification 1: frequency='dayly': must be one of daily, weekly, monthly, quarterly,"
-        " cron, interval; specification 2: content_type is missing: give content_type or"
-        " content_types"
+        " cron, interval; did you mean daily?; specification 2: content_type is missing: give"
+        " content_type or content_types"
     )
     other = commands.write("other.json", '{"content_type": "news", "frequency": "weekly"}')
     assert commands.read("schedule", "edit", name, other)["version"] == 2

@@ -37,7 +37,7 @@ NEVER = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_0"}
 PHASES = ("keyword_metrics", "serp_collection")
 POLL_SECONDS = "600"
 RUNNING_SECONDS = 600.0
-FORGED = 1_000
+FORGED = 10_000
 
 
 class Batches:
@@ -230,7 +230,7 @@ async def test_a_webhook_after_the_end_changes_nothing(
 async def test_forged_webhooks_change_nothing_and_connect_to_nobody(
     database_url: str, tmp_path: Path
 ) -> None:
-    """1,000 forged ones, replayed ones of other batches, and 10 MB, all with a link to a trap.
+    """10,000 forged ones, replayed ones of other batches, and 10 MB, all with a link to a trap.
 
     Every one is answered 404. The trap is never connected to, no provider is called, and the
     database has no more connections than before.
