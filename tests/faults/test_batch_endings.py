@@ -101,20 +101,15 @@ async def test_a_batch_stopped_in_the_queue_is_refunded_here_too(
     async with open_world(
         database_url, tmp_path, KEYWORDS.encode(), config=waits, **settings
     ) as world:
+        # It is fetched before its start, at once after it, and 0.1 s later. That fetch fails, when
+        # the time since the last sight of it in the queue is over.
+        fault = {"provider": "scaleserp", "operation": "get_batch", "fault": "500"}
+        world.sim.set_faults([fault | {"pattern": "SSF", "times": 1}])
         await world.start_worker()
         run_id = await world.start(
             content_types=("organic",),
             phases=("keyword_metrics", "serp_collection"),
             retry_attempts=2,
-        )
-
-        async def queued() -> bool:
-            rows = await world.query("SELECT FROM provider_batches WHERE status = 'running'")
-            return len(rows) == 1
-
-        await until(queued, "the batch to wait over there")
-        world.sim.set_faults(
-            [{"provider": "scaleserp", "operation": "get_batch", "fault": "500", "times": 1}]
         )
         await assert_bought_in_real_time(world, run_id, "HTTP 500")
         assert world.sim.ledger.spent("scaleserp") == SEARCHES
