@@ -324,6 +324,21 @@ async def test_a_lock_timeout_is_a_conflict(db: Database) -> None:
             await do(db, "SET LOCAL lock_timeout = '10ms'", lock)
 
 
+async def test_times_come_in_utc(database_url: str) -> None:
+    """Whatever the server's zone: tables, JSON and messages show times as they come."""
+    name = sa.make_url(database_url).database
+    database = await Database.connect(database_url, pool_size=1)
+    await do(database, f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Kolkata'")
+    await database.close()
+    database = await Database.connect(database_url, pool_size=1)
+    try:
+        async with database.transaction() as conn:
+            found = (await conn.execute(sa.text("SELECT now()"))).scalar_one()
+        assert found.utcoffset().total_seconds() == 0
+    finally:
+        await database.close()
+
+
 async def test_the_servers_default_isolation_does_not_change_ours(
     database_url: str,
 ) -> None:

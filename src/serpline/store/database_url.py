@@ -20,10 +20,10 @@ _NAME_LENGTH_MAX: Final = 40
 # declared dead. JIT costs more than it saves for statements of milliseconds. READ COMMITTED,
 # whatever the server's default: a statement after a lock must see the state after the lock. The
 # pool uses its newest connection first, so the server ends those that only a burst needed; the next
-# burst replaces them.
+# burst replaces them. Times are shown as they come, so they come in UTC.
 _SERVER_OPTIONS: Final = (
     "-c jit=off -c idle_in_transaction_session_timeout=20s -c idle_session_timeout=60s"
-    r" -c default_transaction_isolation=read\ committed"
+    r" -c timezone=UTC -c default_transaction_isolation=read\ committed"
 )
 
 
