@@ -23,7 +23,7 @@ class SqlRole(StrEnum):
 # The role's own settings do not apply to a session that takes it (``store.maintenance.readers``).
 _READ_ONLY = (
     "-c default_transaction_read_only=on -c search_path=serpline_v1 -c enable_memoize=off"
-    " -c jit=off"
+    " -c jit=off -c timezone=UTC"
 )
 
 

@@ -60,12 +60,14 @@ def create(
         async with services(ctx) as opened, opened.database.transaction() as conn:
             readers.check_name(name)
             if as_sql:
-                made = readers.statements(name, opened.database.name, limits)
+                by = await readers.owner(conn)
+                made = readers.statements(name, opened.database.name, limits, owner=by)
                 return {"sql": [each.as_string() for each in made]}
             is_embedded = opened.settings.database_url is None
-            existing = name in {each.name for each in await readers.readers(conn)}
+            # One that reads another database of the server keeps its password too.
+            is_missing = await readers.is_missing(conn, name)
             made_password = None
-            if given is None and not is_embedded and (new_password or not existing):
+            if given is None and not is_embedded and (new_password or is_missing):
                 made_password = secrets.token_urlsafe(PASSWORD_BYTES)
             is_new = await readers.create(conn, name, limits, password=given or made_password)
             return {

@@ -18,7 +18,14 @@ from serpline.domain.errors import UserError
 from serpline.domain.results import ROWS, Ranking, columns_of
 from serpline.store.database import Connection, Database
 from serpline.store.embedded.server import EmbeddedServer
-from serpline.store.maintenance.readers import Limits, create, may_become, readers, remove
+from serpline.store.maintenance.readers import (
+    Limits,
+    create,
+    may_become,
+    readers,
+    remove,
+    statements,
+)
 from serpline.store.tables.views import DDL, SCHEMA
 
 LIMITS = Limits(statement_seconds=7, connections_max=3)
@@ -242,6 +249,9 @@ async def test_a_reader_is_made_again_and_removed(db: Database, database_url: st
         assert not await create(conn, "again", Limits(0, 4), password=None)
         (found,) = await readers(conn)
         assert (found.name, found.limits) == ("again", Limits(0, 4))
+        for given, seconds in (("5min", 300), ("1500", 2), ("1.5h", 5400)):
+            await conn.execute(sa.text(f"ALTER ROLE again SET statement_timeout = '{given}'"))
+            assert [each.limits for each in await readers(conn)] == [Limits(seconds, 4)]
         assert await may_become(conn, "again")
     async with db.transaction() as conn:
         assert await remove(conn, "again")
@@ -266,6 +276,65 @@ async def test_a_reader_of_two_databases(
         async with connected(url) as conn:
             assert [each.name for each in await readers(conn)] == ["of_two"]
             assert await remove(conn, "of_two")
+
+
+async def test_removing_a_reader_ends_its_sessions(db: Database, database_url: str) -> None:
+    """A session that was opened before reads no more."""
+    async with db.transaction() as conn:
+        await create(conn, "leaving", LIMITS, password=None)
+    url = sa.make_url(database_url).set(username="leaving").render_as_string()
+    with as_reader(url).connect() as session:
+        session.execute(sa.text("SELECT 1"))
+        async with db.transaction() as conn:
+            assert await remove(conn, "leaving")
+        with pytest.raises(DBAPIError, match="terminating connection"):
+            session.execute(sa.text("SELECT pg_sleep(6)"))
+
+
+def test_a_reader_of_another_database_keeps_its_password(
+    database_url: str,
+    postgres: EmbeddedServer,
+    template_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Tools that read the other database go on with the password that they have."""
+    with copied_database(postgres, template_database) as other:
+        found = []
+        for url in (other, database_url):
+            monkeypatch.setenv("SERPLINE_DATABASE_URL", url)
+            assert main(["reader", "create", "shared_reader", "--json"]) == 0
+            found.append(json.loads(capsys.readouterr().out))
+        assert [(each["is_new"], each["has_password"]) for each in found] == [
+            (True, True),
+            (False, False),
+        ]
+        for url in (database_url, other):
+            monkeypatch.setenv("SERPLINE_DATABASE_URL", url)
+            assert main(["reader", "remove", "shared_reader"]) == 0
+
+
+async def test_an_administrator_makes_a_reader(db: Database) -> None:
+    """Views that our own role adds later are read, whoever executed the SQL."""
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("CREATE ROLE ours_of_tests"))
+        await conn.execute(sa.text("GRANT USAGE, CREATE ON SCHEMA serpline_v1 TO ours_of_tests"))
+        for each in statements("of_admin", db.name, LIMITS, owner="ours_of_tests"):
+            await conn.execute(sa.text(each.as_string()))
+        await conn.execute(sa.text("SET ROLE ours_of_tests"))
+        await conn.execute(sa.text("CREATE VIEW serpline_v1.added AS SELECT 1 AS n"))
+        right = "SELECT has_table_privilege('of_admin', 'serpline_v1.added', 'SELECT')"
+        assert (await conn.execute(sa.text(right))).scalar_one()
+        await conn.rollback()
+
+
+async def test_a_reader_that_could_create_objects_is_refused(db: Database) -> None:
+    """A function of a reader's in a schema that we search would run with our rights."""
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("GRANT CREATE ON SCHEMA public TO PUBLIC"))
+        with pytest.raises(UserError, match="REVOKE CREATE ON SCHEMA public FROM PUBLIC"):
+            await create(conn, "creating", LIMITS, password=None)
+        await conn.rollback()
 
 
 async def test_views_made_again_are_still_read(db: Database) -> None:

@@ -7,6 +7,7 @@ ours from others, which are left alone. Roles belong to the server: a backup has
 may be one of several databases.
 """
 
+import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -27,6 +28,8 @@ from serpline.store.tables.views import SCHEMA
 NAME_DEFAULT: Final = "serpline_reader"
 _MARK: Final = "Reads results of serpline."
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_TIME: Final = re.compile(r"\s*([0-9.]+)\s*(us|ms|s|min|h|d)?\s*")
+_SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,12 @@ def check_name(name: str) -> str:
 
 
 def statements(
-    name: str, database: str, limits: Limits, *, is_new: bool = True
+    name: str, database: str, limits: Limits, *, owner: str, is_new: bool = True
 ) -> list[sql.Composed]:
-    """Return the SQL that makes a reader, but for its password."""
+    """Return the SQL that makes a reader, but for its password.
+
+    ``owner``: the role that makes the views. Who executes the SQL may be another one.
+    """
     role, place, schema = map(sql.Identifier, (name, database, SCHEMA))
     verb = sql.SQL("CREATE" if is_new else "ALTER")
     # Before its first ANALYZE, the server expects a handful of results in a run. With memoize it
@@ -68,6 +74,7 @@ def statements(
         "statement_timeout": f"{limits.statement_seconds}s",
         "idle_in_transaction_session_timeout": "60s",
         "search_path": SCHEMA,
+        "timezone": "UTC",
         "jit": "off",
         "enable_memoize": "off",
     }
@@ -86,22 +93,29 @@ def statements(
         sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role),
         sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(schema, role),
         # Views that a later release adds.
-        sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT SELECT ON TABLES TO {}").format(
-            schema, role
-        ),
+        sql.SQL(
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT SELECT ON TABLES TO {}"
+        ).format(sql.Identifier(owner), schema, role),
     ]
+
+
+async def owner(conn: Connection) -> str:
+    """Return our own role, which makes the views."""
+    return str((await conn.execute(sa.text("SELECT current_user"))).scalar_one())
 
 
 async def create(conn: Connection, name: str, limits: Limits, *, password: str | None) -> bool:
     """Make a reader of this database, or set an existing one's limits; returns whether it is new.
 
     Without a ``password`` an existing one stays. Raises ``UserError`` if the name is another
-    role's, or if our own role may not make roles.
+    role's, if our own role may not make roles, or if every role may create objects.
     """
-    is_new = await _is_missing(conn, name)
+    is_new = await is_missing(conn, name)
     async with _explained(conn, name):
         session = await driver(conn)
-        made = statements(name, session.info.dbname, limits, is_new=is_new)
+        made = statements(
+            name, session.info.dbname, limits, owner=await owner(conn), is_new=is_new
+        )
         for statement in made:
             await session.execute(statement)
         if session.info.server_version >= 160_000:
@@ -121,6 +135,12 @@ async def create(conn: Connection, name: str, limits: Limits, *, password: str |
                     sql.Identifier(name), sql.Literal(hashed)
                 )
             )
+    rows = await conn.execute(_WRITABLE, {"name": name})
+    if writable := list(rows.scalars()):
+        raise UserError(
+            f"reader {name}: every role may create objects in the schema {writable[0]}; end that by"
+            f" REVOKE CREATE ON SCHEMA {writable[0]} FROM PUBLIC"
+        )
     return is_new
 
 
@@ -130,7 +150,7 @@ async def remove(conn: Connection, name: str) -> bool:
     Its sessions are ended where our role may end them. Raises ``UserError`` if there is no such
     reader.
     """
-    if await _is_missing(conn, name):
+    if await is_missing(conn, name):
         raise UserError(f"reader {name}: there is no such role; 'serpline reader list' has them")
     async with _explained(conn, name):
         session = await driver(conn)
@@ -146,8 +166,9 @@ async def remove(conn: Connection, name: str) -> bool:
         rows = await conn.execute(_ELSEWHERE, {"name": name})
         if rows.scalar_one():
             return False
-        await session.execute(sql.SQL("DROP ROLE {}").format(role))
+        # Sessions have the name of their role only as long as there is one.
         await conn.execute(_END_SESSIONS, {"name": name})
+        await session.execute(sql.SQL("DROP ROLE {}").format(role))
     return True
 
 
@@ -164,6 +185,12 @@ _ELSEWHERE: Final = sa.text(
     "SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid"
     " WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = :name)"
 )
+# Who may create objects in a schema that our own role searches, as PUBLIC in ``public`` before
+# PostgreSQL 15, may have our statements call functions of theirs (CVE-2018-1058).
+_WRITABLE: Final = sa.text(
+    "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_'"
+    " AND has_schema_privilege(CAST(:name AS name), oid, 'CREATE') ORDER BY 1"
+)
 _END_SESSIONS: Final = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :name"
     " AND pg_has_role(current_user, 'pg_signal_backend', 'USAGE')"
@@ -175,14 +202,22 @@ async def readers(conn: Connection) -> list[Reader]:
     rows = await conn.execute(_READERS, {"mark": _MARK, "schema": SCHEMA})
     return [
         Reader(
-            row.name, Limits(int(row.timeout.removesuffix("s")), row.connections_max), row.connected
+            row.name, Limits(_whole_seconds(row.timeout), row.connections_max), row.connected
         )
         for row in rows
     ]
 
 
-async def _is_missing(conn: Connection, name: str) -> bool:
-    """Whether no role has the name. Raises ``UserError`` if it is not a reader's."""
+def _whole_seconds(setting: str) -> int:
+    """A time as the server's settings have it, rounded up: 60s, 5min, or 60000 in milliseconds."""
+    found = _TIME.fullmatch(setting)
+    if found is None:
+        return 0
+    return math.ceil(float(found[1]) * _SECONDS[found[2] or "ms"])
+
+
+async def is_missing(conn: Connection, name: str) -> bool:
+    """Whether no role of the server has the name. Raises ``UserError`` if it is not a reader's."""
     rows = await conn.execute(
         sa.text(
             "SELECT shobj_description(oid, 'pg_authid') AS mark FROM pg_roles WHERE rolname = :name"
