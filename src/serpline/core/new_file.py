@@ -9,6 +9,7 @@ hard links, a file created in the instant of the rename would be replaced.
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -35,7 +36,7 @@ class NewFile:
         )
         self._partial = Path(name)
         if not is_private:
-            os.chmod(number, 0o666 & ~_umask())
+            os.chmod(number, self._mode())
         self.file: IO[bytes] = os.fdopen(number, "w+b")
 
     def commit(self) -> int:
@@ -66,6 +67,13 @@ class NewFile:
             return False
         self._partial.unlink()
         return True
+
+    def _mode(self) -> int:
+        """The rights of the file that is replaced, as a shell keeps them, else those of a new one."""
+        try:
+            return stat.S_IMODE(self._target.stat().st_mode) & 0o777
+        except OSError:
+            return 0o666 & ~_umask()
 
     def _check_free(self) -> None:
         if self._target.is_dir():

@@ -1,6 +1,6 @@
 """What every format of a file shares: its name, its columns, and how cells become text."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,7 @@ class Layout:
     """What a file says of itself, and how a CSV is written.
 
     ``about``: facts such as the run and the filters, by name. ``columns``: descriptions, by name.
+    ``documents``: columns whose texts are JSON.
     ``byte_order_mark``: Excel reads a CSV as UTF-8 only with it (since Excel 2007).
     ``decimal_comma``: semicolons between cells and decimal commas, as Excel expects where people
     write 0,5.
@@ -37,6 +38,7 @@ class Layout:
     table: str
     about: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    documents: Sequence[str] = ()
     byte_order_mark: bool = False
     decimal_comma: bool = False
 

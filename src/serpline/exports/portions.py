@@ -6,6 +6,8 @@ from concurrent.futures import CancelledError
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
+from anyio import CancelScope
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -41,5 +43,7 @@ async def write_in_thread(
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             is_stopped = True
-            await asyncio.gather(work, return_exceptions=True)
+            # In the Python face, a cancelled task is cancelled again at each await.
+            with CancelScope(shield=True):
+                await asyncio.gather(work, return_exceptions=True)
             raise

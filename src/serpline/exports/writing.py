@@ -46,6 +46,7 @@ async def write_table(
         row.VIEW,
         about=_about(selection),
         columns={each.name: each.column.comment for each in columns_of(row)},
+        documents=[each.name for each in columns_of(row) if each.type is list],
         decimal_comma=decimal_comma,
         byte_order_mark=byte_order_mark,
     )

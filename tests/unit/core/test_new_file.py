@@ -80,6 +80,9 @@ def test_who_may_read_it(tmp_path: Path) -> None:
     new = NewFile(tmp_path / "private.backup", is_private=True)
     new.commit()
     assert mode(tmp_path / "private.backup") == 0o600
+    (tmp_path / "shared.csv").chmod(0o640)
+    write(tmp_path / "shared.csv", b"", overwrite=True)
+    assert mode(tmp_path / "shared.csv") == 0o640
 
 
 def mode(path: Path) -> int:
