@@ -92,8 +92,6 @@ async def _read(
         try:
             then = None if before is None else await find_side(conn, before, kind)
             now = await find_side(conn, after or LATEST, kind)
-            if then == now:
-                raise UserError(f"{before!r} and {after or LATEST!r} are both run {now}")
             found = await compared(conn, then, now, kind)
         except UserError as error:
             refused.append(error)
@@ -184,9 +182,9 @@ def _show_companies(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
 def _show_keywords(rows: Sequence[Mapping[str, Any]]) -> None:
     moved = [row for row in rows if row["movement"] != "same"]
     columns = [
-        Column("company", drop=3),
+        Column("company", drop=3, is_key=True),
         Column("keyword"),
-        *(Column(name.removeprefix("content_"), drop=1) for name in _PLACE),
+        *(Column(name.removeprefix("content_"), drop=1, is_key=True) for name in _PLACE),
         Column("what"),
         Column("pos"),
         Column("url", drop=2),

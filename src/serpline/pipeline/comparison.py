@@ -1,5 +1,6 @@
 """Compare the figures of two runs: each company's change, why, and the positions behind it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +25,7 @@ from serpline.store.results import reading, scores, snapshots
 from serpline.store.results.selection import Selection
 from serpline.store.runs import runs
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PARTS = ("coverage", "traffic_share", "positions", "volume", "relevance")
 _SIDES = ("before", "after")
 _COMPANY = (*LANDSCAPE, "company")
@@ -56,8 +58,11 @@ async def find_side(conn: Connection, given: str, kind: ContentType) -> UUID:
             raise UserError(f"no run has figures of {kind} yet")
         return found
     try:
-        day = date.fromisoformat(name)
+        # 20261130 is a day in ISO 8601 too, and may be the beginning of an id.
+        day = date.fromisoformat(name) if _DAY.fullmatch(name) else None
     except ValueError:
+        day = None
+    if day is None:
         return await find_run(conn, given)
     newest_first = ("-collected_on", "-created_at")
     tracked = [
@@ -68,7 +73,9 @@ async def find_side(conn: Connection, given: str, kind: ContentType) -> UUID:
     for run_id in tracked:
         by_then = Selection(run_id=run_id, content_types=(str(kind),), until=day)
         if await reading.latest_run(conn, Figure, by_then) is not None:
-            return run_id
+            # Of a run, some types may be tracked and others not.
+            if (await _config(conn, run_id)).of(kind).enable_historical_tracking:
+                return run_id
     raise UserError(f"{given}: no tracked run has figures of {kind} by that day")
 
 
@@ -79,6 +86,8 @@ async def compare(
 
     Raises ``UserError`` if nothing can be compared.
     """
+    if before == after:
+        raise UserError(f"both sides are run {after}: name two runs")
     rows = await trends.between(conn, after, before, kind)
     before = cast(UUID, rows[0]["run_before"])
     sides = {"before": before, "after": after}
@@ -166,10 +175,14 @@ def _with_factors(
     return pl.DataFrame(found, kinds, orient="row")
 
 
-async def _load(conn: Connection, run_id: UUID, kind: ContentType) -> Estimated:
+async def _config(conn: Connection, run_id: UUID) -> PipelineConfig:
     run = await runs.get(conn, run_id)
     assert run is not None
-    config = PipelineConfig.from_json(run.config)
+    return PipelineConfig.from_json(run.config)
+
+
+async def _load(conn: Connection, run_id: UUID, kind: ContentType) -> Estimated:
+    config = await _config(conn, run_id)
     sources = await runs.source_runs(conn, run_id)
     results, collected = await scores.inputs(conn, sources, kind)
     traffic = TrafficConfig(

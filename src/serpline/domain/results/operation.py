@@ -47,7 +47,11 @@ class Run(Row):
     devices: Annotated[tuple[str, ...], Column("The devices of its searches.")]
     landscape: Annotated[str | None, c.LANDSCAPE]
     is_tracked: Annotated[
-        bool, Column("Whether its results are part of trends and later combined figures.")
+        bool,
+        Column(
+            "Whether results of any of its content types are part of trends and later combined"
+            " figures."
+        ),
     ]
     searches_of: Annotated[
         UUID,

@@ -2719,7 +2719,11 @@ END $$
         ARRAY(SELECT jsonb_array_elements_text(coalesce(o.config -> 'devices', '["desktop"]')))
             AS devices,
         r.config ->> 'landscape' AS landscape,
-        coalesce(CAST(r.config ->> 'enable_historical_tracking' AS boolean), true) AS is_tracked,
+        EXISTS (SELECT FROM pipeline_phase_status l
+            WHERE l.pipeline_execution_id = r.id AND l.phase_name = 'serp_collection'
+            AND coalesce(CAST(r.config #>> ARRAY['lanes', l.content_type,
+                'enable_historical_tracking'] AS boolean),
+                CAST(r.config ->> 'enable_historical_tracking' AS boolean), true)) AS is_tracked,
         o.id AS searches_of, r.config #>> '{backfill,kind}' AS backfill_kind,
         CAST(r.config #>> '{backfill,run_id}' AS uuid) AS replaces, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for,
         r.error_message AS error
@@ -2761,7 +2765,7 @@ END $$
         "COMMENT ON COLUMN serpline_v1.runs.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.runs.is_tracked IS 'Whether its results are part of trends and later combined figures.'"
+        "COMMENT ON COLUMN serpline_v1.runs.is_tracked IS 'Whether results of any of its content types are part of trends and later combined figures.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.runs.searches_of IS 'The run whose search results it reads: itself, or the run given by inputs_from.'"

@@ -15,6 +15,13 @@ _MARKETS: Final = """
     ) SELECT market FROM m WHERE market IS NOT NULL)
 """
 
+# A content type may have settings of its own (``PipelineConfig.of``).
+_IS_TRACKED: Final = f"""EXISTS (SELECT FROM pipeline_phase_status l
+            WHERE l.pipeline_execution_id = r.id AND l.phase_name = '{PhaseName.SERP_COLLECTION}'
+            AND coalesce(CAST(r.config #>> ARRAY['lanes', l.content_type,
+                'enable_historical_tracking'] AS boolean),
+                CAST(r.config ->> 'enable_historical_tracking' AS boolean), true))"""
+
 RUNS: Final = f"""
     SELECT r.id AS run_id, {last_search_on("o.id", f"'{ContentType.ALL}'", "r.created_at")}
             AS collected_on, r.status, r.mode, r.config ->> 'schedule' AS schedule,
@@ -26,7 +33,7 @@ RUNS: Final = f"""
         ARRAY(SELECT jsonb_array_elements_text(coalesce(o.config -> 'devices', '["desktop"]')))
             AS devices,
         r.config ->> 'landscape' AS landscape,
-        coalesce(CAST(r.config ->> 'enable_historical_tracking' AS boolean), true) AS is_tracked,
+        {_IS_TRACKED} AS is_tracked,
         o.id AS searches_of, r.config #>> '{{backfill,kind}}' AS backfill_kind,
         CAST(r.config #>> '{{backfill,run_id}}' AS uuid) AS replaces, {late_for("o")} AS late_for,
         r.error_message AS error
