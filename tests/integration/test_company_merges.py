@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from serpline.cli import rankings
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
@@ -101,6 +102,9 @@ async def test_a_merge_holds_from_the_next_computation_on(db: Database) -> None:
         together = await _computed(conn, run_id)
         wanted = Selection(run_id=run_id, companies=("booking.com",))
         ranked = [row async for row in reading.stream(conn, Ranking, wanted)]
+        alone = Selection(run_id=run_id, companies=("booking.de",))
+        with pytest.raises(UserError, match=r"'booking.de': run .* counts it as booking.com"):
+            assert [row async for row in rankings._rows(conn, alone, 9)]
         assert await companies.split(conn, "booking.de") == "booking.com"
         assert await _computed(conn, run_id) == together
         await companies.take_aliases(conn, run_id, "organic")
@@ -135,6 +139,8 @@ async def test_trends_give_no_change_across_a_merge(db: Database) -> None:
             row async for row in reading.stream(conn, Figure, Selection(companies=("booking.com",)))
         ]
         changes = await trends.between(conn, after, before, ContentType.ORGANIC)
+        wanted = Selection(run_id=after)
+        followed = await series.of_figures(conn, wanted, ContentType.ORGANIC, "dsi", 5, 5)
     merged = {row.run_id: row.merged_domains for row in figures}
     assert merged == {before: (), after: ("booking.de",)}
     told = {row["company"]: (row["status"], row["comparable"], row["differs"]) for row in changes}
@@ -142,6 +148,10 @@ async def test_trends_give_no_change_across_a_merge(db: Database) -> None:
         "booking.com": ("kept", False, "merged domains none and booking.de"),
         "booking.de": ("lost", False, "merged into booking.com"),
         "rival.com": ("kept", True, ""),
+    }
+    assert {row["company"]: (len(row["values"]), row["differs"]) for row in followed} == {
+        "booking.com": (2, "changed: merged domains"),
+        "rival.com": (2, ""),
     }
 
 

@@ -106,8 +106,8 @@ def _show_counts(counts: Sequence[Mapping[str, Any]], title: str) -> None:
 
 def _show_items(rows: Sequence[Mapping[str, Any]]) -> None:
     columns = [
-        Column("phase", drop=2, wraps=False),
-        Column("type", drop=3),
+        Column("phase", drop=2, is_key=True, wraps=False),
+        Column("type", drop=3, is_key=True),
         Column("failed item"),
         Column("category", drop=1),
         Column("tries", drop=4),

@@ -1,16 +1,26 @@
 """``serpline rankings``. Not collected, not ranked and ranked are three different states."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, print_json, print_message, require_utf8, run, services
+from serpline.cli.common import (
+    JsonFlag,
+    print_message,
+    print_spool,
+    require_utf8,
+    run,
+    services,
+    spool_list,
+)
 from serpline.cli.selecting import FilterOptions, choose_run, filtered, heading, varying
 from serpline.cli.tables import Column, Sign, relation_style, show_table
+from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
+from serpline.domain.names import SEARCHED_TYPES
 
 if TYPE_CHECKING:
     from serpline.domain.results import Ranking, Run
@@ -37,27 +47,41 @@ def rankings(
     --company, so has each search in which that company does not rank.
     """
 
+    spool, count = Spool(), 0
+
     async def read() -> "tuple[Run, list[Ranking]]":
         from serpline.domain.results import Ranking
+
+        async def counted(found: "AsyncIterable[Ranking]") -> "AsyncIterator[Ranking]":
+            nonlocal count
+            async for row in found:
+                count += 1
+                if count > limit:
+                    return
+                yield row
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             asked = filters.read(keyword=keyword)
             selection, chosen = await choose_run(conn, Ranking, asked)
             # One more than shown tells whether there are more.
-            async with aclosing(_rows(conn, selection, limit + 1)) as rows:
-                return chosen, [row async for row in rows]
+            async with aclosing(_rows(conn, selection, limit + 1)) as found:
+                rows = counted(found)
+                if not as_json:
+                    return chosen, [row async for row in rows]
+                await spool_list((asdict(row) async for row in rows), spool)
+                return chosen, []
 
     chosen, rows = run(read())
-    if keyword and not rows:
+    if keyword and not count:
         # Every keyword of a run has rows; a keyword that was not collected has its state.
         raise UserError(f"keyword {keyword!r}: run {chosen.run_id} has no such keyword")
-    if len(rows) > limit:
+    if count > limit:
         print_message(f"only the first {limit} rows are shown; --limit shows more")
     if as_json:
-        print_json([asdict(row) for row in rows[:limit]])
+        print_spool(spool)
     else:
         what = f"Rankings of {keyword!r}" if keyword else "Rankings"
-        show_rankings(rows[:limit], heading(what, chosen, rows))
+        show_rankings(rows, heading(what, chosen, rows), with_keyword=keyword is None)
 
 
 async def _rows(
@@ -65,7 +89,7 @@ async def _rows(
 ) -> "AsyncGenerator[Ranking, None]":
     from serpline.store.results import reading
 
-    if len(selection.companies) != 1:
+    if len(selection.companies) != 1 or selection.relations:
         async with aclosing(
             reading.stream(conn, reading.Ranking, selection, order=_ORDER, limit=limit)
         ) as found:
@@ -77,6 +101,8 @@ async def _rows(
     async with aclosing(reading.stream(conn, reading.Ranking, selection, order=_ORDER)) as found:
         async for row in found:
             ranked.setdefault(_search(row), []).append(row)
+    if not ranked:
+        await _check_unmerged(conn, selection)
     searches = replace(selection, companies=(), relations=())
     async with aclosing(
         reading.stream(conn, reading.Serp, searches, order=_ORDER[:-1], limit=limit)
@@ -84,6 +110,19 @@ async def _rows(
         async for search in planned:
             for row in ranked.get(_search(search)) or [_without(search)]:
                 yield row
+
+
+async def _check_unmerged(conn: "Connection", selection: "Selection") -> None:
+    """Raise ``UserError`` if the run counts the company as another: it may rank nevertheless."""
+    from serpline.store.companies import aliases
+    from serpline.store.runs.runs import source_runs
+
+    assert selection.run_id is not None
+    (company,) = selection.companies
+    figures_of = (await source_runs(conn, selection.run_id))["dsi_calculation"]
+    for kind in selection.content_types or SEARCHED_TYPES:
+        if into := (await aliases(conn, figures_of, kind)).get(company):
+            raise UserError(f"company {company!r}: run {selection.run_id} counts it as {into}")
 
 
 def _search(row: Any) -> tuple[Any, ...]:
@@ -101,10 +140,13 @@ def _without(search: Any) -> "Ranking":
     return Ranking(**{**missing, **shared, "state": state})
 
 
-def show_rankings(rows: "Sequence[Ranking]", title: str) -> None:
-    """Print rankings as a table. Without a position, the column shows the state."""
+def show_rankings(rows: "Sequence[Ranking]", title: str, *, with_keyword: bool = False) -> None:
+    """Print rankings as a table. Without a position, the column shows the state.
+
+    ``with_keyword``: the title does not name the keyword, so a column does.
+    """
     places = varying(rows)
-    if len({row.keyword for row in rows}) > 1:
+    if with_keyword:
         places = ["keyword", *places]
     columns = [
         *(Column(name.removeprefix("content_"), wraps=name == "keyword") for name in places),

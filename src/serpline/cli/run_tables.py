@@ -72,7 +72,7 @@ def show_report(report: dict[str, Any]) -> None:
             [f["phase_name"], f["content_type"], item_text(f), f["error_category"], f["error"]]
             for f in report["failures"][:10]
         ]
-        phase = Column("phase", drop=2, wraps=False)
+        phase = Column("phase", drop=2, is_key=True, wraps=False)
         show_table([phase, "type", "failed item", Column("category", drop=1), "error"], failures)
         if len(report["failures"]) > len(failures):
             print_message(f"more: serpline failures --run {report['run_id']}")

@@ -1,15 +1,15 @@
 """Tables in the terminal.
 
 They fit its width, or that of ``COLUMNS``. Text is wrapped first. Then columns are left out, the
-least important first, and a line below the table names them. ``--wide`` shows all columns, each row
-in one line. So does output to a file or a pipe.
+least important first, and a line below the table names them. One that tells rows apart is never
+left out. ``--wide`` shows all columns, each row in one line. So does output to a file or a pipe.
 
 Colours follow ``NO_COLOR`` and ``FORCE_COLOR``. No colour says what the text does not say.
 """
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,12 +66,14 @@ _LEGEND = {Sign.UNKNOWN: "unknown", Sign.NOT_APPLICABLE: "not applicable"}
 class Column:
     """A column. ``drop``: 0 stays, 1 is left out first, 2 next; equal ones from the right.
 
-    ``wraps``: whether its text may be divided, as that of identifiers should not. ``missing``: the
-    sign of None. ``digits``: decimals of each number; ``signed``: with its sign.
+    ``is_key``: it tells rows apart, so it stays where they differ in it. ``wraps``: whether its
+    text may be divided, as that of identifiers should not. ``missing``: the sign of None.
+    ``digits``: decimals of each number; ``signed``: with its sign.
     """
 
     label: str
     drop: int = 0
+    is_key: bool = False
     wraps: bool = True
     missing: Sign = Sign.NONE
     digits: int | None = None
@@ -107,7 +109,8 @@ def show_table(
         for row in given
     ]
     widths = [_widths(c, [row[no] for row in cells]) for no, c in enumerate(named)]
-    kept = list(range(len(named))) if room is None else _kept(named, widths, room)
+    told_apart = {no for no, c in enumerate(named) if c.is_key and len({r[no] for r in cells}) > 1}
+    kept = list(range(len(named))) if room is None else _kept(named, widths, room, told_apart)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for no, width in zip(kept, _shared([widths[no] for no in kept], room), strict=True):
         is_number = _is_numeric(named[no], [row[no] for row in given])
@@ -206,13 +209,16 @@ def _shared(widths: Sequence[tuple[int, int]], room: int | None) -> list[int]:
     return [least + (most - least) * left // wanted for least, most in widths]
 
 
-def _kept(columns: Sequence[Column], widths: Sequence[tuple[int, int]], room: int) -> list[int]:
+def _kept(
+    columns: Sequence[Column], widths: Sequence[tuple[int, int]], room: int, stay: Collection[int]
+) -> list[int]:
+    """The columns that fit the room; those of ``stay`` in any case."""
     kept = list(range(len(columns)))
 
     def width() -> int:
         return sum(widths[no][0] for no in kept) + _GAP * (len(kept) - 1)
 
-    candidates = [no for no in reversed(kept) if columns[no].drop]
+    candidates = [no for no in reversed(kept) if columns[no].drop and no not in stay]
     for no in sorted(candidates, key=lambda no: columns[no].drop):
         if width() <= room:
             break

@@ -19,9 +19,11 @@ def show_figures(rows: Sequence[Mapping[str, Any]], metric: str, limit: int) -> 
             typer.echo()
         shown = list(of_place)[:limit]
         dates = shown[0]["dates"]
+        # Two companies of one name are told apart by their domains.
+        is_unique = len({row["company_name"] or row["company"] for row in shown}) == len(shown)
         columns = [
             Column("company"),
-            Column("domain", drop=2, wraps=False),
+            Column("domain", drop=2 if is_unique else 0, wraps=False),
             Column("trend", wraps=False),
             Column("first", digits=4, missing=Sign.UNKNOWN),
             Column("last", digits=4, missing=Sign.UNKNOWN),
@@ -63,7 +65,7 @@ def show_positions(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
         shown = best[:limit]
         columns = [
             Column("keyword"),
-            Column("company", drop=1),
+            Column("company", drop=1, is_key=True),
             Column("trend", wraps=False),
             Column("first", wraps=False),
             Column("last", wraps=False),

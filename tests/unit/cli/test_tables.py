@@ -44,6 +44,26 @@ def test_the_least_important_columns_are_left_out(
     assert f" {str(RUN)[:ID_CHARACTERS]}" in text
 
 
+@pytest.mark.parametrize(
+    ("markets", "shown", "left_out"),
+    [(["US", "GB"], ["market", "company"], "note"), (["US"] * 2, ["company"], "market, note")],
+)
+def test_what_tells_rows_apart_stays(
+    markets: list[str],
+    shown: list[str],
+    left_out: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A column in which rows differ is not left out before one that only describes them."""
+    monkeypatch.setenv("COLUMNS", "24")
+    columns = [Column("market", drop=1, is_key=True), Column("company"), Column("note", drop=2)]
+    show_table(columns, [[market, "acme.example.com", "long " * 4] for market in markets])
+    header, *rest = _shown(capsys)
+    assert header.split() == shown
+    assert " ".join(" ".join(rest).split()).endswith(f"not shown: {left_out} (--wide shows all)")
+
+
 @pytest.mark.parametrize("by", ["pipe", "flag"])
 def test_each_row_is_a_line(
     by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
