@@ -46,12 +46,11 @@ def psql(
         from serpline.store.maintenance.readers import NAME_DEFAULT, may_become
 
         async with services(ctx) as opened:
-            options = ""
+            conninfo, password, options = opened.database.conninfo()
             if role is SqlRole.READER:
                 async with opened.database.transaction() as conn:
                     takes = await may_become(conn, NAME_DEFAULT)
-                options = _READ_ONLY + (f" -c role={NAME_DEFAULT}" if takes else "")
-            conninfo, password = opened.database.conninfo()
+                options += f" {_READ_ONLY}" + (f" -c role={NAME_DEFAULT}" if takes else "")
             environment = {"PGOPTIONS": options, "PGAPPNAME": "serpline psql"}
             if password is not None:
                 environment["PGPASSWORD"] = password

@@ -141,9 +141,14 @@ class Database:
         url = without_secrets(self._url).set(username=user, password=password)
         return url.render_as_string(hide_password=False)
 
-    def conninfo(self) -> tuple[str, str | None]:
-        """Return libpq's URL without the password, and the password."""
-        return without_secrets(self._url).render_as_string(), self._url.password
+    def conninfo(self) -> tuple[str, str | None, str]:
+        """Return libpq's URL without password and options, the password, and the options.
+
+        Options in a URL would win over those of the environment.
+        """
+        options = self._url.query.get("options", "")
+        url = without_secrets(self._url).difference_update_query(["options"])
+        return url.render_as_string(), self._url.password, str(options)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:

@@ -225,9 +225,13 @@ def test_psql_reads_and_writes_nothing(
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     counting = "SELECT current_user, count(*) FROM runs"
-    refused = ask(f"{counting}; DELETE FROM public.keywords")
-    assert "postgres|0" in refused.stdout
-    assert "read-only transaction" in refused.stderr
+    with_options = sa.make_url(database_url).update_query_dict({"options": "-c geqo=off"})
+    for url in (with_options.render_as_string(hide_password=False), database_url):
+        monkeypatch.setenv("SERPLINE_DATABASE_URL", url)
+        refused = ask(f"{counting}; SHOW geqo; DELETE FROM public.keywords")
+        assert "postgres|0" in refused.stdout
+        assert ("off" in refused.stdout) is (url != database_url)
+        assert "read-only transaction" in refused.stderr
     assert main(["reader", "create", "--json"]) == 0
     try:
         found = json.loads(capsys.readouterr().out)

@@ -113,9 +113,7 @@ async def create(conn: Connection, name: str, limits: Limits, *, password: str |
     is_new = await is_missing(conn, name)
     async with _explained(conn, name):
         session = await driver(conn)
-        made = statements(
-            name, session.info.dbname, limits, owner=await owner(conn), is_new=is_new
-        )
+        made = statements(name, session.info.dbname, limits, owner=await owner(conn), is_new=is_new)
         for statement in made:
             await session.execute(statement)
         if session.info.server_version >= 160_000:
@@ -201,9 +199,7 @@ async def readers(conn: Connection) -> list[Reader]:
     """Return the readers of this database, by name."""
     rows = await conn.execute(_READERS, {"mark": _MARK, "schema": SCHEMA})
     return [
-        Reader(
-            row.name, Limits(_whole_seconds(row.timeout), row.connections_max), row.connected
-        )
+        Reader(row.name, Limits(_whole_seconds(row.timeout), row.connections_max), row.connected)
         for row in rows
     ]
 
