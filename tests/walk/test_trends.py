@@ -55,6 +55,8 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     company = next(row["company"] for row in rows if row["status"] == "kept")
     (point,) = _json(database_url, "trends", "--run", second, "--company", company)
     assert point == next(row for row in rows if row["company"] == company)
+    _ask(database_url, "companies", "mark", company, "--as", "ours")
+    assert _json(database_url, "trends", "--run", second, "--ours") == [point]
 
     # What is kept out of history has no trends of its own, and stands in nobody else's.
     done = run_command("trends", "--run", untracked, SERPLINE_DATABASE_URL=database_url)
@@ -122,7 +124,7 @@ def _check_comparison(database_url: str, first: str, second: str) -> None:
     assert lines[0].startswith("DSI compared: organic, US, desktop, ")
     assert any(largest["company"][:12] in line for line in lines)
     for wrong, words in (
-        ((first, first), f"are both run {first}"),
+        ((first, first), f"both sides are run {first}"),
         (("zz",), "there is no such run"),
     ):
         done = run_command("dsi", "compare", *wrong, SERPLINE_DATABASE_URL=database_url)

@@ -14,6 +14,7 @@ from serpline.cli.common import (
     print_spool,
     run,
     services,
+    split_list,
     spool_list,
 )
 from serpline.cli.selecting import FilterOptions, choose_run, filtered, heading
@@ -53,7 +54,7 @@ def sov(
     """
     from serpline.domain.results import ShareOfVoice
 
-    if filters.content_type and ContentType.ALL in filters.content_type:
+    if ContentType.ALL in (split_list(filters.content_type) or ()):
         raise UserError("--content-type all has no share of voice: choose organic, news or video")
     _show(ctx, filters, ShareOfVoice, limit, as_json=as_json, table=_sov_table)
 
@@ -114,8 +115,10 @@ def document(row: "Figure | ShareOfVoice") -> dict[str, Any]:
 
 def company_columns(rows: Sequence[Any]) -> tuple[list[Column], list[list[Any]]]:
     """The columns that name a company, and their cells: name, key, and the mark if there is any."""
-    columns = [Column("company"), Column("domain", drop=7, wraps=False)]
     cells = [[row.company_name or row.company, row.company] for row in rows]
+    # Two companies of one name are told apart by their domains.
+    is_unique = len({name for name, _ in cells}) == len(cells)
+    columns = [Column("company"), Column("domain", drop=7 if is_unique else 0, wraps=False)]
     if any(row.relation for row in rows):
         columns.append(Column("mark", drop=8))
         cells = [[*cell, row.relation] for cell, row in zip(cells, rows, strict=True)]

@@ -134,7 +134,8 @@ async def choose_run(
     from serpline.store.results import reading
 
     selection = await select(conn, row, filters)
-    assert selection.run_id is not None
+    if selection.run_id is None:
+        raise UserError("--run all: is for 'serpline export'; name one run")
     only = reading.Selection(run_id=selection.run_id)
     async with aclosing(reading.stream(conn, reading.Run, only)) as found:
         run = await anext(found)

@@ -140,6 +140,7 @@ async def _changed(
     conn: "Connection", chosen: "Selection", other: UUID | None, count: int
 ) -> list[dict[str, Any]]:
     from serpline.pipeline import trends as compared
+    from serpline.store.results import reading
 
     assert chosen.run_id is not None
     rows: list[dict[str, Any]] = []
@@ -157,19 +158,24 @@ async def _changed(
         ("device", chosen.devices),
         ("company", chosen.companies),
     )
-    return [row for row in rows if all(not has or row[name] in has for name, has in wanted)]
+    rows = [row for row in rows if all(not has or row[name] in has for name, has in wanted)]
+    if chosen.relations:
+        marks = reading.Selection(relations=chosen.relations)
+        marked = {each.company async for each in reading.stream(conn, reading.Company, marks)}
+        rows = [row for row in rows if row["company"] in marked]
+    return rows
 
 
 def _show_changes(rows: Sequence[dict[str, Any]]) -> None:
     columns = [
-        Column("type", drop=5),
-        Column("market", drop=4),
-        Column("device", drop=1),
+        Column("type", drop=5, is_key=True),
+        Column("market", drop=4, is_key=True),
+        Column("device", drop=1, is_key=True),
         Column("company"),
         Column("from", drop=2),
-        Column("to", drop=3),
+        Column("to", drop=3, is_key=True),
         Column("status", drop=6),
-        Column("rank"),
+        Column("rank", drop=8),
         Column("moved", drop=7),
         Column("DSI", missing=Sign.UNKNOWN, wraps=False),
         Column("change", missing=Sign.UNKNOWN),

@@ -69,7 +69,7 @@ class NewFile:
         return True
 
     def _mode(self) -> int:
-        """The rights of the file that is replaced, as a shell keeps them, else those of a new one."""
+        """The rights of the file that is replaced, as a shell keeps them, or of a new one."""
         try:
             return stat.S_IMODE(self._target.stat().st_mode) & 0o777
         except OSError:

@@ -71,14 +71,9 @@ class AsyncActions:
         """
         chosen = _choice("mode", PipelineMode, mode)
         given = config.to_json() if isinstance(config, PipelineConfig) else dict(config or {})
-        options = {
-            "content_types": None if content_types is None else list(texts(content_types)),
-            "devices": None if devices is None else list(texts(devices)),
-            "landscape": landscape,
-            "keyword_limit": limit,
-            "phases": None if phases is None else list(texts(phases)),
-            "force_refresh": force_refresh,
-        }
+        lists = {"content_types": content_types, "devices": devices, "phases": phases}
+        given |= {name: list(texts(name, each)) for name, each in lists.items() if each is not None}
+        options = {"landscape": landscape, "keyword_limit": limit, "force_refresh": force_refresh}
         given |= {name: value for name, value in options.items() if value is not None}
         wanted = PipelineConfig.from_json(given)
         try:
@@ -184,7 +179,7 @@ class AsyncActions:
         return await import_keywords(
             self._services.database,
             source,
-            texts(market),
+            texts("market", market),
             landscape,
             skip_bad_lines=skip_bad_lines,
         )
@@ -250,7 +245,7 @@ class AsyncActions:
 
     async def trigger(self, schedule: str, content_types: Texts | None = None) -> list[UUID]:
         """Start the runs of a schedule now, whether it is due or paused; return their ids."""
-        chosen = () if content_types is None else texts(content_types)
+        chosen = texts("content_types", content_types)
         return await self._services.schedules.trigger(schedule, chosen, by=person())
 
     async def pause_schedule(self, schedule: str, *, reason: str | None = None) -> None:

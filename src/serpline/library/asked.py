@@ -1,7 +1,7 @@
 """Filters as keywords of a call."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypedDict
 from uuid import UUID
 
@@ -35,32 +35,50 @@ class Asked(TypedDict, total=False):
 
 
 def read_filters(asked: Asked) -> Filters:
-    """Return the filters of a call. Raises ``UserError`` for a date that cannot be read."""
+    """Return the filters of a call.
+
+    Raises ``UserError`` for a name that is no filter, an empty list, and days that cannot be.
+    """
+    known = Asked.__optional_keys__
+    if unknown := sorted(asked.keys() - known):
+        raise UserError(f"{unknown[0]}: is no filter; must be one of {', '.join(sorted(known))}")
+    since, until = _day("since", asked.get("since")), _day("until", asked.get("until"))
+    if since is not None and until is not None and since > until:
+        raise UserError(f"since={str(since)!r}: is after until={str(until)!r}")
     run = asked.get("run")
     relations = {"ours": asked.get("ours"), "competitor": asked.get("competitors")}
     return Filters(
         run=None if run is None else str(run),
-        content_types=texts(asked.get("content_type")),
-        markets=texts(asked.get("market")),
-        devices=texts(asked.get("device")),
+        content_types=texts("content_type", asked.get("content_type")),
+        markets=texts("market", asked.get("market")),
+        devices=texts("device", asked.get("device")),
         keyword=asked.get("keyword"),
-        tags=texts(asked.get("tag")),
+        tags=texts("tag", asked.get("tag")),
         landscape=asked.get("landscape"),
-        companies=texts(asked.get("company")),
+        companies=texts("company", asked.get("company")),
         relations=tuple(name for name, is_asked in relations.items() if is_asked),
-        since=_day("since", asked.get("since")),
-        until=_day("until", asked.get("until")),
+        since=since,
+        until=until,
     )
 
 
-def texts(given: Texts | None) -> tuple[str, ...]:
-    """Return one text or several as a tuple; None is empty."""
+def texts(name: str, given: Texts | None) -> tuple[str, ...]:
+    """Return one text or several as a tuple; None is empty.
+
+    Raises ``UserError`` for an empty list, which would select everything.
+    """
     if given is None:
         return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+    found = (given,) if isinstance(given, str) else tuple(given)
+    if not found:
+        raise UserError(f"{name}: is an empty list: name one or several, or leave it out")
+    return found
 
 
 def _day(name: str, given: date | str | None) -> date | None:
+    if isinstance(given, datetime):
+        # A time without a zone is of the zone that days are in.
+        return (given if given.tzinfo is None else given.astimezone(UTC)).date()
     if not isinstance(given, str):
         return given
     try:

@@ -72,10 +72,10 @@ async def find_side(conn: Connection, given: str, kind: ContentType) -> UUID:
     ]
     for run_id in tracked:
         by_then = Selection(run_id=run_id, content_types=(str(kind),), until=day)
-        if await reading.latest_run(conn, Figure, by_then) is not None:
-            # Of a run, some types may be tracked and others not.
-            if (await _config(conn, run_id)).of(kind).enable_historical_tracking:
-                return run_id
+        has_figures = await reading.latest_run(conn, Figure, by_then) is not None
+        # Of a run, some types may be tracked and others not.
+        if has_figures and (await _config(conn, run_id)).of(kind).enable_historical_tracking:
+            return run_id
     raise UserError(f"{given}: no tracked run has figures of {kind} by that day")
 
 

@@ -11,8 +11,9 @@ from serpline.analysis.market_names import MarketNames
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import keyword_key
 from serpline.domain.names import ContentType, Device
-from serpline.domain.results import Figure, Ranking, Row, Serp, ShareOfVoice
-from serpline.store import projects
+from serpline.domain.results import Figure, Ranking, Row, Serp, ShareOfVoice, columns_of
+from serpline.domain.text import composed
+from serpline.store import keyword_sets, projects
 from serpline.store.database import Connection
 from serpline.store.results import reading, reports
 from serpline.store.results.selection import EVERYTHING, Selection
@@ -56,7 +57,7 @@ async def select(conn: Connection, row: type[Row], filters: Filters) -> Selectio
         markets=await _markets(conn, filters.markets),
         devices=_known("device", Device, filters.devices),
         keyword=None if filters.keyword is None else keyword_key(filters.keyword),
-        tags=filters.tags,
+        tags=await _tags(conn, filters.tags),
         landscape=await _landscape(conn, filters.landscape),
         companies=tuple(map(company_key, filters.companies)),
         relations=_known("relation", RELATIONS, filters.relations),
@@ -89,6 +90,8 @@ async def _run(
         given = LATEST if row in _OF_ONE_RUN and not is_dated else ALL
     if given == ALL:
         return None
+    if "run_id" not in {each.name for each in columns_of(row)}:
+        raise UserError(f"{row.VIEW} cannot be filtered by run")
     if given != LATEST:
         return await find_run(conn, given)
     found = await reading.latest_run(conn, row, selection)
@@ -124,6 +127,13 @@ async def _markets(conn: Connection, given: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names.get(each).code for each in given))
 
 
+async def _tags(conn: Connection, given: Collection[str]) -> tuple[str, ...]:
+    """The stored spellings. Without one, what was given: no row has it."""
+    wanted = [composed(each) for each in given]
+    return tuple(await keyword_sets.same_tags(conn, wanted) if wanted else ()) or tuple(wanted)
+
+
 async def _landscape(conn: Connection, given: str | None) -> str | None:
-    await projects.check_landscape(conn, given)
-    return given
+    name = None if given is None else composed(given)
+    await projects.check_landscape(conn, name)
+    return name

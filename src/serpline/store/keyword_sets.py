@@ -4,6 +4,7 @@ Removing a pair removes it from later runs. The keyword's row stays, so that the
 runs and of the same keyword imported again have one id.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,12 @@ _ADDED = (
     "(SELECT coalesce(array_agg(g ORDER BY g), '{}') FROM unnest(CAST(:added AS text[])) AS g"
     " WHERE lower(g) NOT IN (SELECT lower(t) FROM unnest(km.tags) AS t))"
 )
+
+
+async def same_tags(conn: Connection, tags: Collection[str]) -> list[str]:
+    """Return the stored spellings of tags, in any case of letters."""
+    rows = await conn.execute(text(_SAME_TAGS), {"tags": [tag.lower() for tag in tags]})
+    return sorted(rows.scalars())
 
 
 async def count(conn: Connection, wanted: KeywordFilter) -> dict[str, int]:

@@ -18,6 +18,7 @@ from serpline.pipeline.comparison import find_side
 from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.results.reading import stream
+from serpline.store.results.selection import Selection
 
 EARLIER = 3
 RESULTS = KEYWORDS * DEPTH
@@ -78,11 +79,24 @@ def test_one_company_has_each_of_its_searches(ask: Ask) -> None:
     assert len(ask("rankings", "--company", f"{COMPANY},oc22.com")) == 2
 
 
-def test_marks_filter_and_colour(ask: Ask, command: Ask) -> None:
+def test_a_row_names_its_keyword(command: Ask) -> None:
+    """So does the title, if one keyword is asked for; then no column repeats it."""
+    code, out, _ = command("rankings", "--limit", "6", COLUMNS="80")
+    _, header, _, *rows = out.splitlines()
+    assert (code, header.split()[:3]) == (0, ["keyword", "pos", "company"])
+    assert rows[0].startswith("keyword ")
+    title, header, *_ = command("rankings", "--keyword", "keyword 7")[1].splitlines()
+    assert title.startswith("Rankings of 'keyword 7': video, US, desktop, ")
+    assert header.split()[:2] == ["pos", "company"]
+
+
+def test_marks_filter_and_colour(ask: Ask, command: Ask, filled: Filled) -> None:
     """A mark selects results and figures, is a column, and colours the row."""
     for name, mark in ((COMPANY, "ours"), ("oc22.com", "competitor")):
         assert command("companies", "mark", name, "--as", mark)[0] == 0
     assert {row["company"] for row in ask("rankings", "--ours")} == {COMPANY}
+    of_run = ("--run", str(filled.run_id))
+    assert ask("rankings", *of_run, "--company", COMPANY, "--competitors") == []
     both = ask("dsi", "show", "--ours", "--competitors")
     assert {row["domain"]: row["relation"] for row in both} == {
         COMPANY: "ours",
@@ -118,6 +132,9 @@ def test_marks_filter_and_colour(ask: Ask, command: Ask) -> None:
         (["sov", "--since", "2026-02-02", "--until", "2026-01-01"], "--since 2026-02-02: is after"),
         (["sov", "--since", "yesterday"], "'yesterday'"),
         (["rankings", "--market", ","], "is an empty list"),
+        (["sov", "--content-type", "news,all"], "--content-type all has no share of voice"),
+        (["dsi", "show", "--run", "all"], "--run all: is for 'serpline export'; name one run"),
+        (["export", "companies", "--run", "latest"], "companies cannot be filtered by run"),
     ],
 )
 def test_a_wrong_filter_is_one_line(command: Ask, arguments: list[str], message: str) -> None:
@@ -147,6 +164,29 @@ async def test_a_day_names_the_newest_run_by_then(
             assert runs[0] == runs[1] != runs[2] == filled.run_id
             with pytest.raises(UserError, match="no tracked run has figures of video by that day"):
                 await find_side(conn, str(days[0] - timedelta(days=1)), ContentType.VIDEO)
+            with pytest.raises(UserError, match="run '20261130': there is no such run"):
+                await find_side(conn, "20261130", ContentType.VIDEO)
+    finally:
+        await database.close()
+
+
+async def test_a_content_type_has_its_own_history(postgres: EmbeddedServer, filled: Filled) -> None:
+    """A type whose own settings keep it out of history is not meant by a day, nor tracked."""
+    database = await Database.connect(postgres.url(filled.name))
+    change = text(
+        "UPDATE pipeline_executions SET config = config || CAST(:lanes AS jsonb) WHERE id = :run"
+    )
+    only = Selection(run_id=filled.run_id)
+    try:
+        async with database.transaction() as conn:
+            for kind, is_tracked in (("news", True), ("video", False)):
+                lanes = {"lanes": {kind: {"enable_historical_tracking": False}}}
+                await conn.execute(change, {"run": filled.run_id, "lanes": json.dumps(lanes)})
+                (row,) = [row async for row in stream(conn, Run, only)]
+                assert row.is_tracked is is_tracked
+                meant = await find_side(conn, str(row.collected_on), ContentType.VIDEO)
+                assert (meant == filled.run_id) is is_tracked
+            await conn.rollback()
     finally:
         await database.close()
 

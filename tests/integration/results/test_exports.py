@@ -3,10 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import polars as pl
 import pytest
 from harness.collected_run import DEPTH, KEYWORDS, Filled
@@ -22,14 +25,17 @@ from serpline.exports.csv_file import write_csv
 from serpline.exports.json_file import write_json
 from serpline.exports.layout import Format, Layout, format_of
 from serpline.exports.parquet_file import write_parquet
+from serpline.exports.portions import write_in_thread
 from serpline.exports.tables import NAMES, table_named
 from serpline.exports.writing import write_file, write_table
 from serpline.exports.xlsx_file import write_xlsx
+from serpline.pipeline.filters import Filters, select
 from serpline.store.database import Connection, Database
 from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.results.selection import EVERYTHING, Selection
 
 RANKINGS = KEYWORDS * DEPTH
+_SOURCE = '[{"day": "Zürich \\"1\\""}]'
 _PROJECT = (
     "INSERT INTO keyword_markets (keyword_id, market, tags)"
     " SELECT id, 'US', ARRAY['brand', 'travel'] FROM keywords",
@@ -84,6 +90,13 @@ async def test_all_formats_have_the_same_rows(
     )
     assert about["content_types"] == "video"
     assert "position" in about
+
+
+async def test_tags_are_those_of_other_commands(conn: Connection) -> None:
+    """A tag is found in any case of letters, as by ``serpline keywords list --tag``."""
+    for tag, spelling in (("BRAND", "brand"), ("none", "none")):
+        selection = await select(conn, Keyword, Filters(tags=(tag,)))
+        assert selection.tags == (spelling,)
 
 
 async def test_a_slow_writer_keeps_its_transaction(conn: Connection) -> None:
@@ -156,6 +169,27 @@ async def test_rows_are_read_in_one_snapshot_that_failure_ends(conn: Connection)
     assert (await conn.execute(text("SELECT 1"))).scalar_one() == 1
 
 
+async def test_a_cancelled_export_waits_for_its_thread() -> None:
+    """Nothing is written after a cancellation, also where it is repeated at each await."""
+    ended = threading.Event()
+
+    async def frames() -> AsyncGenerator[pl.DataFrame, None]:
+        while True:
+            yield pl.DataFrame({"n": [1]})
+
+    def write(found: Iterable[pl.DataFrame]) -> None:
+        try:
+            for _ in found:
+                time.sleep(0.01)
+        finally:
+            time.sleep(0.1)
+            ended.set()
+
+    with anyio.move_on_after(0.05) as scope:
+        await write_in_thread(frames(), write)
+    assert (scope.cancelled_caught, ended.is_set()) == (True, True)
+
+
 @given(st.lists(st.text(alphabet="=+-@\t\r\n;'a ＝𝄞é", max_size=6), min_size=1))
 def test_no_text_is_a_formula(texts: list[str]) -> None:
     """Each text of a CSV is that of ``spreadsheet_text``, which no spreadsheet runs."""
@@ -186,6 +220,19 @@ def test_control_characters_are_escaped_in_json() -> None:
     assert file.getvalue().count(b"\n") == 4
     assert b"\\u202e" in file.getvalue()
     assert json.loads(file.getvalue()) == [{"text": "a\u202eb\n", "n": None}] * 2
+
+
+async def test_documents_are_nested_in_json(conn: Connection) -> None:
+    """A JSON column is a list in a JSON file, not its text; unknown ones are null."""
+    changed = text("UPDATE dsi_scores SET sources = CAST(:given AS jsonb)")
+    await conn.execute(changed, {"given": _SOURCE})
+    file = io.BytesIO()
+    await write_table(conn, Figure, EVERYTHING, file, Format.JSON)
+    found = {json.dumps(row["sources"], ensure_ascii=False) for row in json.loads(file.getvalue())}
+    assert found == {_SOURCE}
+    file = io.BytesIO()
+    await write_table(conn, Keyword, EVERYTHING, file, Format.JSON)
+    assert {row["monthly_searches"] for row in json.loads(file.getvalue())} == {None}
 
 
 def test_a_parquet_file_describes_itself() -> None:

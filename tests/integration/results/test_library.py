@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,8 @@ def test_a_comparison(project: serpline.Project, filled: Filled) -> None:
     assert found.keywords["movement"].len() > 0
     with pytest.raises(serpline.UserError, match="choose organic, news or video"):
         project.compare("all")
+    with pytest.raises(serpline.UserError, match=f"both sides are run {filled.run_id}"):
+        project.compare("video", before=filled.run_id, after=filled.run_id)
     with pytest.raises(serpline.UserError, match="no tracked run has figures of video by that day"):
         project.compare("video", before="2020-01-01")
 
@@ -113,12 +116,29 @@ def test_a_comparison(project: serpline.Project, filled: Filled) -> None:
         ({"landscape": "brand"}, "landscape='brand': there is no such landscape"),
         ({"company": "not a domain"}, "must be a domain such as example.com"),
         ({"since": "yesterday"}, "since='yesterday': must be a date such as"),
+        ({"since": "2026-02-02", "until": "2026-01-01"}, "'2026-02-02': is after until='2026-01"),
+        ({"company": []}, "company: is an empty list: name one or several"),
+        ({"markets": "US"}, "markets: is no filter; must be one of company, competitors, content"),
     ],
 )
 def test_values_that_cannot_be(project: serpline.Project, asked: Asked, message: str) -> None:
     """A mistyped value is one line with what is allowed, never an empty table."""
     with pytest.raises(serpline.UserError, match=message):
         project.rankings(**asked).to_polars()
+
+
+def test_tables_without_runs(project: serpline.Project) -> None:
+    """A run is no filter of tables that belong to none."""
+    for table in (project.keywords(run="latest"), project.companies(run="ffffffff")):
+        with pytest.raises(serpline.UserError, match="cannot be filtered by run"):
+            table.to_polars()
+
+
+def test_a_time_means_its_day_in_utc() -> None:
+    """A time with a zone is of the day that it has in UTC."""
+    late = datetime(2026, 1, 2, 23, 30, tzinfo=timezone(timedelta(hours=-2)))
+    found = read_filters({"since": late, "until": datetime(2026, 1, 4, 1, tzinfo=UTC)})
+    assert (found.since, found.until) == (date(2026, 1, 3), date(2026, 1, 4))
 
 
 def test_keywords_become_filters() -> None:
