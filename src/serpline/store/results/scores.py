@@ -10,32 +10,15 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause, text
 
-from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
 from serpline.store.frames import Repeated, read_frame
 from serpline.store.hash_joins import stream_hash_joined
 from serpline.store.runs.plans import SUBJECT
+from serpline.store.tables.views.searches import companies
+from serpline.store.tables.views.sources import GIVEN
 
 if TYPE_CHECKING:
     import polars as pl
-
-# A result belongs to its registrable domain; a video to the owner of its channel, or to the channel
-# itself if no owner is known. It is never youtube.com.
-COMPANY_OF_RESULT = f"""
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE '{CHANNEL_ADDRESS}' || c.channel_id END
-"""
-
-# A channel is found by its video, or by the reference in the result's URL.
-_OWNERS = """
-    LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
-    LEFT JOIN youtube_channel_refs f ON f.run_id = :youtube_enrichment AND f.ref = s.channel_ref
-    LEFT JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.found
-        AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
-    LEFT JOIN channel_owners o ON o.run_id = :company_enrichment_youtube
-        AND o.channel_id = c.channel_id
-"""
 
 # Of a YouTube result, whether its owner was looked up. "YouTube does not show it" is an answer.
 _OWNER_KNOWN = """
@@ -43,21 +26,12 @@ _OWNER_KNOWN = """
          THEN o.channel_id IS NOT NULL OR v.found IS FALSE END
 """
 
-# The company of a result is ``coalesce(a.company, k.company)``: domains that were merged when the
-# figures were computed count as one company.
-_COMPANIES = f"""
-    {_OWNERS}
-    CROSS JOIN LATERAL (SELECT {COMPANY_OF_RESULT} AS company) k
-    LEFT JOIN run_company_aliases a ON a.run_id = :dsi_calculation
-        AND a.content_type = s.content_type AND a.domain = k.company
-"""
-
 _RESULTS = f"""
     SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
-           {SUBJECT} AS subject, coalesce(a.company, k.company) AS company,
+           {SUBJECT} AS subject, z.company,
            {_OWNER_KNOWN} AS owner_known
     FROM serp_results s
-    {_COMPANIES}
+    {companies(GIVEN)}
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
