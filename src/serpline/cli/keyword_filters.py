@@ -1,12 +1,19 @@
-"""Options that choose keyword × market pairs of the project, and the question before a removal."""
+"""What the commands on keywords share: the options that choose pairs, the question, the end."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import print_message, require_utf8, shown_path, split_list
+from serpline.cli.common import (
+    print_json,
+    print_message,
+    require_utf8,
+    shown_path,
+    split_list,
+)
+from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -127,3 +134,11 @@ def _pairs_of(file: Path, known: "dict[str, Market]") -> tuple[tuple[str, str], 
         for note in keywords.layout.notes:
             print_message(f"{shown_path(file)}: {note}")
         return pairs
+
+
+def show_done(done: dict[str, Any], message: str, *, as_json: bool) -> None:
+    """Print what a command has changed: the document, or the message."""
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(terminal_text(message))

@@ -16,9 +16,9 @@ from serpline.cli.keyword_filters import (
     confirm,
     read_filter,
     require_filter,
+    show_done,
 )
 from serpline.cli.tables import Column, show_table
-from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 
 LIMIT_MAX = 5_000_000
@@ -88,7 +88,7 @@ def remove(
                 return {"pairs": await keyword_sets.remove(conn, wanted)}
 
     done = run(work())
-    _show(done, as_json, f"{done['pairs']} pairs removed; results of past runs stay")
+    show_done(done, f"{done['pairs']} pairs removed; results of past runs stay", as_json=as_json)
 
 
 def tag_(
@@ -118,7 +118,7 @@ def tag_(
             return {**counts, "changed": changed}
 
     done = run(work())
-    _show(done, as_json, f"{done['pairs']} pairs chosen, {done['changed']} tagged anew")
+    show_done(done, f"{done['pairs']} pairs chosen, {done['changed']} tagged anew", as_json=as_json)
 
 
 def untag(
@@ -154,7 +154,7 @@ def untag(
                 return {"changed": await keyword_sets.untag(conn, wanted, given)}
 
     done = run(work())
-    _show(done, as_json, f"{done['changed']} pairs changed")
+    show_done(done, f"{done['changed']} pairs changed", as_json=as_json)
 
 
 def _tags(given: list[str]) -> tuple[str, ...]:
@@ -172,13 +172,6 @@ def _tags(given: list[str]) -> tuple[str, ...]:
 
 def _question(verb: str, counts: dict[str, int]) -> str:
     return f"{verb} {counts['pairs']} keyword × market pairs of {counts['keywords']} keywords?"
-
-
-def _show(done: dict[str, Any], as_json: bool, message: str) -> None:
-    if as_json:
-        print_json(done)
-    else:
-        typer.echo(terminal_text(message))
 
 
 def register(app: typer.Typer) -> None:

@@ -16,6 +16,7 @@ from serpline.cli.keyword_filters import (
     confirm,
     read_filter,
     require_filter,
+    show_done,
 )
 from serpline.cli.tables import Column, show_table
 from serpline.core.escaping import terminal_text
@@ -118,7 +119,7 @@ def add(
 
     done = run(work())
     message = f"{done['keywords']} keywords chosen, {done['added']} added to {done['name']}"
-    _show(done, as_json, message)
+    show_done(done, message, as_json=as_json)
 
 
 @app.command()
@@ -169,7 +170,9 @@ def remove(
 
     done = run(work())
     what = "landscape removed" if done["is_removed"] else "removed from the landscape"
-    _show(done, as_json, f"{done['keywords']} keywords: {what}; they stay in the project")
+    show_done(
+        done, f"{done['keywords']} keywords: {what}; they stay in the project", as_json=as_json
+    )
 
 
 async def _found(conn: Any, name: str) -> dict[str, Any]:
@@ -177,10 +180,3 @@ async def _found(conn: Any, name: str) -> dict[str, Any]:
 
     await projects.check_landscape(conn, name)
     return next(row for row in await keyword_sets.landscapes(conn) if row["name"] == name)
-
-
-def _show(done: dict[str, Any], as_json: bool, message: str) -> None:
-    if as_json:
-        print_json(done)
-    else:
-        typer.echo(terminal_text(message))
