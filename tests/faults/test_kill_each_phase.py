@@ -169,14 +169,12 @@ OWNERS = (
 CONTENT = (lambda _: _slow("llm", "chat", pattern="S" * 20 + "F", times=1), _pages)
 
 
-# Of several phases in one run, each begins with what the one before has finished.
+# Of two phases in one run, the second begins with what the first has finished.
 @pytest.mark.parametrize(
     "phases",
     [
-        pytest.param(
-            (KEYWORD_METRICS, SERP_COLLECTION, COMPANIES),
-            id="keyword_metrics, serp_collection, company_enrichment_serp",
-        ),
+        pytest.param((KEYWORD_METRICS, SERP_COLLECTION), id="keyword_metrics, serp_collection"),
+        pytest.param((COMPANIES,), id="company_enrichment_serp"),
         pytest.param((YOUTUBE, OWNERS), id="youtube_enrichment, company_enrichment_youtube"),
         pytest.param((CONTENT,), id="content_analysis"),
     ],
