@@ -26,7 +26,7 @@ LINUX = sys.platform == "linux"
 
 # argv: data directory, when to die. "call NAME" and "return NAME" are moments of our own code.
 STARTER = """
-import os, signal, sys, threading, time
+import contextlib, os, signal, sys, threading, time
 from pathlib import Path
 import psutil, psycopg
 from serpline.store.embedded.server import ensure_server
@@ -40,7 +40,9 @@ def die_in_initdb():
     if moment == "initdb, all":
         os.killpg(0, signal.SIGKILL)
     for child in psutil.Process().children(recursive=True):
-        child.suspend()
+        # initdb comes first. A process that it started may have ended since.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.suspend()
     os.kill(os.getpid(), signal.SIGKILL)
 if moment.startswith("initdb"):
     threading.Thread(target=die_in_initdb, daemon=True).start()
